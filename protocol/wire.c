@@ -249,6 +249,7 @@ static int writer_finish(const WireWriter *w) {
 int wire_hello_parse(const uint8_t *payload, size_t size, WireHello *ret) {
         WireReader r = wire_reader(payload, size);
         WireHello hello = {};
+        size_t n_name;
 
         hello.magic = wire_read_u32(&r);
         hello.version_min = wire_read_u16(&r);
@@ -256,7 +257,8 @@ int wire_hello_parse(const uint8_t *payload, size_t size, WireHello *ret) {
         hello.features = wire_read_u32(&r);
         hello.resume_id = wire_read_u64(&r);
         wire_read_bytes(&r, hello.resume_token, sizeof(hello.resume_token));
-        hello.name = wire_read_text8(&r);
+        n_name = wire_read_u8(&r);
+        hello.name = (WireText) { .data = (const char *) reader_take(&r, n_name), .size = n_name };
         hello.program = wire_read_text16(&r);
         hello.credential = wire_read_text16(&r);
         if (r.failed)

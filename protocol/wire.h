@@ -249,7 +249,7 @@ typedef struct WireHello {
         uint32_t features;
         uint64_t resume_id;
         uint8_t resume_token[WIRE_TOKEN_SIZE];
-        WireText name;
+        WireText name; /* as it came: who judges it is told more than "malformed" */
         WireText program;
         WireText credential;
 } WireHello;

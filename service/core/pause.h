@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Who waits for whom: a link whose outbox is over the high-water mark stops reading from those who write to it. */
+
+#include "service/core/link.h"
+
+/* `sender` is not read from until `target` has drained below the low-water mark. With `broadcast`, it waits no longer than the bound for
+ * broadcasts. Does nothing if it waits for it already. Without memory for it, the sender just goes on once more. */
+void pause_add(Link *sender, Link *target, bool broadcast);
+
+/* The service's own answers to it are more than it reads: not read from until it does. */
+void pause_self(Link *l);
+
+/* `target` has drained, or has ended: all who wait for it go on. */
+void pause_release(Link *target);
+
+/* Those who only broadcast to `target` go on: it has taken too long. */
+void pause_release_broadcasts(Link *target);
+
+/* `sender` has ended. */
+void pause_forget(Link *sender);

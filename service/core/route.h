@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Forwarding: a run is one or more whole frames, next to each other, of one sender to one target. */
+
+#include "service/core/link.h"
+
+typedef struct Run {
+        uint64_t target;
+        const uint8_t *data;
+        size_t size;
+        uint32_t n_messages;
+        bool urgent; /* ACK: may pass what is kept */
+} Run;
+
+void route_run(Link *from, const Run *run);
+
+/* `to` has drained below its low-water mark. */
+void route_drained(Link *to);
+
+/* The last number of each client that has broadcast, with `baseline` for a newcomer. */
+void route_send_marks(Link *to, bool baseline);
