@@ -9,6 +9,7 @@
 
 #include "service/config.h"
 #include "service/core/load.h"
+#include "service/options.h"
 
 typedef struct Server Server;
 
@@ -46,3 +47,12 @@ void server_get_load(Server *server, LoadFigures *ret);
 
 /* NULL-terminated, "127.0.0.1:20000", "unix:/run/…" */
 const char *const *server_get_listen(Server *server);
+
+/* ---- For main() ---- */
+
+/* Reads the configuration, opens the state directory, listens. Says in the log what fails, and returns it as a negative errno. */
+int server_new(const Options *options, Server **ret_server);
+Server *server_free(Server *server);
+
+/* Runs until SIGTERM or SIGINT. Returns 0, or a negative errno if the loop failed. */
+int server_run(Server *server);

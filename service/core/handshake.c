@@ -224,6 +224,11 @@ void handshake_begin(Link *l, const WireHeader *header, const uint8_t *payload) 
                 hello_fresh(l, &hello);
 }
 
+void handshake_time_out(Link *l) {
+        l->router->ops->refused(l->router->userdata, l, WIRE_REFUSED_PROTOCOL, "no HELLO within 5 seconds");
+        link_kill(l);
+}
+
 /* Back from waiting: `s` is the session that it has waited with. */
 static Session *stop_waiting(Link *l) {
         Session *s = l->session;
@@ -231,7 +236,6 @@ static Session *stop_waiting(Link *l) {
         LIST_REMOVE(l, waiting_entry);
         l->session = NULL;
         l->state = LINK_OPENING;
-        l->has_input = l->framer.n_tail > 0;
         return s;
 }
 
@@ -252,12 +256,29 @@ static Link *find_waiting(Router *r, WireText name) {
         return NULL;
 }
 
+/* What the newcomer had sent behind its HELLO */
+static void feed_held_back(Link *l) {
+        size_t n = l->framer.n_tail;
+        uint8_t *data;
+
+        if (l->state != LINK_UP || n == 0)
+                return;
+        data = turn_scratch(&l->router->turn, n);
+        if (!data) {
+                link_end(l, LINK_RESET);
+                return;
+        }
+        framer_take(&l->framer, data);
+        link_input(l, data, n);
+}
+
 void handshake_name_free(Router *r, WireText name) {
         Link *l = find_waiting(r, name);
 
         if (!l)
                 return;
         admit(l, stop_waiting(l));
+        feed_held_back(l);
         while ((l = find_waiting(r, name)))
                 handshake_give_up(l);
 }

@@ -13,6 +13,9 @@ enum {
 /* The first frame, whatever it is. */
 void handshake_begin(Link *l, const WireHeader *header, const uint8_t *payload);
 
+/* There was no HELLO in time: closes the link, without a word to one who has said none. */
+void handshake_time_out(Link *l);
+
 /* The link has waited for its name long enough. */
 void handshake_give_up(Link *l);
 

@@ -148,7 +148,12 @@ void link_input(Link *l, uint8_t *data, size_t size) {
         Router *r = l->router;
         size_t n = 0;
 
-        l->has_input = false;
+        if (l->state == LINK_CLOSING) {
+                l->n_discarded += size;
+                if (l->n_discarded > LINK_LINGER_BYTES)
+                        link_kill(l);
+                return;
+        }
         if (l->state == LINK_UP)
                 liveness_heard(l);
         if (l->state == LINK_OPENING)

@@ -16,7 +16,6 @@
 
 enum {
         LINK_N_TIMERS = 2,
-        READ_SIZE = 128 * 1024,      /* beyond this, a larger read saves no time that can be measured */
         READ_SIZE_SCARCE = 4 * 1024, /* while QUEUED_SCARCE is exceeded: what ten thousand senders add before they wait is 40 MiB */
         QUEUED_SCARCE = 64 * 1024 * 1024,
 };
@@ -58,6 +57,7 @@ static void charge(Link *l) {
 static void detach(Link *l, LinkState state) {
         if (l->state == LINK_WAITING) {
                 LIST_REMOVE(l, waiting_entry);
+                timers_unreserve(&l->router->timers, 1);
                 session_free(l->session);
         } else if (l->session)
                 l->session->link = NULL;
@@ -99,7 +99,7 @@ void link_set_dirty(Link *l) {
 size_t link_get_read_size(const Link *l) {
         if (l->state == LINK_OPENING)
                 return WIRE_HELLO_FRAME_MAX - l->framer.n_tail;
-        return l->router->queued_bytes > QUEUED_SCARCE ? READ_SIZE_SCARCE : READ_SIZE;
+        return l->router->queued_bytes > QUEUED_SCARCE ? READ_SIZE_SCARCE : LINK_READ_SIZE_MAX;
 }
 
 /* Output */
@@ -201,6 +201,15 @@ void link_kill(Link *l) {
         detach(l, LINK_DEAD);
         outbox_deinit(&l->outbox);
         charge(l);
+}
+
+void link_hang_up(Link *l) {
+        if (l->state == LINK_WAITING)
+                link_kill(l);
+        if (l->state != LINK_UP || l->leaving)
+                return;
+        l->leaving = true;
+        pause_forget(l); /* and each batch is judged anew */
 }
 
 void link_end(Link *l, LinkEnd how) {

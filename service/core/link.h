@@ -35,10 +35,10 @@ struct Link {
         Session *session;    /* LINK_WAITING: not a member yet */
         uint8_t state;
         bool dirty;
-        bool has_input;      /* whole frames wait in the framer; feed them without a read */
         bool blocked;        /* its socket took less than was offered */
         bool stalled;        /* … for longer than LINK_STALL_USEC */
         bool ping_outstanding;
+        bool leaving;        /* the peer has closed; what it sent before is read, in spite of full outboxes within a bound */
         bool probed;         /* somebody waits for its name */
         bool failed;         /* there was no memory for what it should get: its stream has a hole, it ends with the turn */
         bool skips_broadcasts; /* has been over its high-water mark for too long */
@@ -50,6 +50,7 @@ struct Link {
         uint64_t blocked_usec; /* since when it is blocked */
         uint64_t full_usec;    /* since when it is over its high-water mark; 0: it is not */
         size_t n_charged;      /* its part in Router.queued_bytes */
+        size_t n_discarded;    /* read while closing */
         uint64_t ping_usec;
         uint32_t ping_tag;
         uint32_t rtt_usec;     /* of the last ping; 0: none came back yet */
@@ -79,6 +80,10 @@ size_t link_get_read_size(const Link *l);
  * is borrowed until the end of the turn. */
 void link_input(Link *l, uint8_t *data, size_t size);
 
+/* The peer has closed while it was not read from. What it has sent before that must not be lost, and its end must be told at once: it is
+ * read to the end, if those who it waits for can take it within LINK_LEAVING_BYTES. */
+void link_hang_up(Link *l);
+
 /* The peer is gone. What is queued for it is dropped, its session ends or is away. */
 void link_end(Link *l, LinkEnd how);
 
@@ -99,11 +104,17 @@ static inline bool link_is_finished(const Link *l) {
 /* ---- For the core ---- */
 
 enum {
+        /* Over the high-water mark, for what was sent before the end: all that a kernel's receive buffer holds by default (tcp_rmem) */
+        LINK_LEAVING_BYTES = 8 * 1024 * 1024,
+        LINK_READ_SIZE_MAX = 128 * 1024, /* beyond this, a larger read saves no time that can be measured */
         /* How long an output must have been blocked before the kernel is told that this peer is slow rather than dead: well below the
          * shortest time-out that can be configured, and rare enough to cost nothing. */
         LINK_STALL_USEC = 1000 * 1000,
         /* How long a link that was told its end may take to read it. */
         LINK_LINGER_USEC = 1000 * 1000,
+        /* How much of what it still sends is read and thrown away, so that no reset overtakes the last frame: more than the buffers of
+         * both kernels hold by default (tcp_rmem and tcp_wmem). */
+        LINK_LINGER_BYTES = 16 * 1024 * 1024,
 };
 
 /* The link has output, or what it wants of the data plane has changed. */

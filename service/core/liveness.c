@@ -69,7 +69,7 @@ static void check_silence(Link *l) {
 void liveness_check(Link *l) {
         switch ((LinkState) l->state) {
         case LINK_OPENING:
-                link_protocol_error(l, "no HELLO within 5 seconds");
+                handshake_time_out(l);
                 break;
         case LINK_WAITING:
                 handshake_give_up(l);

@@ -48,6 +48,8 @@ void pause_add(Link *sender, Link *target, bool broadcast) {
 
         if (sender->state != LINK_UP || (broadcast && target->skips_broadcasts))
                 return;
+        if (sender->leaving && target->outbox.n_kept <= sender->router->config.outbox_high + LINK_LEAVING_BYTES)
+                return;
         pause = find(sender, target);
         if (pause) {
                 pause->broadcast = pause->broadcast && broadcast;

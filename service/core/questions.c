@@ -29,7 +29,7 @@ static int ask_alive(Link *l, WireReader *in, WireWriter *out) {
         uint64_t id = wire_read_u64(in);
         WireText name = id == 0 ? wire_read_text8(in) : (WireText) { .data = "" };
         WireAlive alive = { .id = id };
-        uint8_t buffer[128];
+        uint8_t buffer[8 + 1 + 3 + 12 + 1 + WIRE_TEXT8_MAX];
         const Session *s;
 
         if (in->failed)
@@ -41,8 +41,6 @@ static int ask_alive(Link *l, WireReader *in, WireWriter *out) {
                 alive.id = s->id;
                 alive.name = session_name(s);
         }
-        if (alive.name.size > WIRE_NAME_MAX)
-                return -EINVAL;
         if (s && s->link) {
                 alive.silence_ms = clamp_u32((r->now - s->link->heard_usec) / 1000);
                 r->ops->get_kernel_figures(r->userdata, s->link, &alive.kernel_silence_ms, &alive.rtt_us);

@@ -51,6 +51,7 @@ Router *router_free(Router *r) {
         while (r->sessions.n_members > 0)
                 presence_forget(r, r->sessions.members[--r->sessions.n_members]);
         sessions_deinit(&r->sessions);
+        idmap_deinit(&r->ended);
         timers_deinit(&r->timers);
         turn_deinit(&r->turn);
         free(r);
@@ -95,7 +96,7 @@ uint64_t router_issue_id(Router *r) {
 }
 
 bool router_may_come_back(const Router *r, uint64_t id) {
-        return id > 0 && id < r->first_id && r->now < r->start_usec + r->config.grace_usec;
+        return id > 0 && id < r->first_id && r->now < r->start_usec + r->config.grace_usec && !idmap_find(&r->ended, id);
 }
 
 /* Sessions */
@@ -110,6 +111,8 @@ void router_end_session(Router *r, Session *s, WireReason reason, const char *te
         bool ghost = s->ghost;
 
         assert(!s->link || s->link->state != LINK_UP);
+        if (router_may_come_back(r, s->id))
+                (void) idmap_add(&r->ended, s->id, r); /* without memory, it could resume once more until the grace is over */
         if (!ghost) {
                 r->sessions.n_away -= s->state == WIRE_STATE_AWAY;
                 r->n_broadcasters -= s->last_broadcast > 0;

@@ -70,6 +70,7 @@ struct Router {
         uint64_t spare_first, spare_end; /* the next range, when this one is used up */
 
         Sessions sessions;
+        IdMap ended; /* ids of the time before whose sessions have ended in this one: they may not come back */
         Presence presence;
         Timers timers;
         Turn turn;

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* directserver: the service. */
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "service/log.h"
+#include "service/options.h"
+#include "service/server.h"
+
+/* A descriptor a client: the soft limit is for programs that use select(2). */
+static void raise_descriptor_limit(void) {
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int main(int argc, char **argv) {
+        Options options = OPTIONS_NULL;
+        Server *server = NULL;
+        int r;
+
+        r = options_parse(argc, argv, &options);
+        if (r <= 0)
+                return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        raise_descriptor_limit();
+        signal(SIGPIPE, SIG_IGN); /* a reader of stderr may go away */
+        r = server_new(&options, &server);
+        if (r >= 0)
+                r = server_run(server);
+        server_free(server);
+        options_deinit(&options);
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A turn takes up to EVENTS_MAX ready descriptors. Each is read once, one behind the other into the arena, which all links share; the frames
+ * stay there until all that were written to have had their one write. So a turn costs a read for each sender and a write for each target,
+ * however many messages there were. Sockets that close during a turn are freed after it, since later events of the same turn may
+ * still name them. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "service/net/listener.h"
+#include "service/net/net.h"
+
+enum {
+        EVENTS_MAX = 256,        /* in one turn, so that the control plane is asked again soon */
+        ACCEPTS_MAX = 64,        /* of one listener in one turn */
+        ARENA_SIZE = 1024 * 1024, /* stays in a processor's second-level cache */
+        ACCEPT_RETRY_USEC = 1000 * 1000,
+        DESCRIPTORS_RESERVED = 32, /* for the bus, the journal, files, and what libraries open */
+};
+
+TAILQ_HEAD(ListenerQueue, Listener);
+TAILQ_HEAD(SocketQueue, Socket);
+
+struct Net {
+        Router *router;
+        NetHandler out_of_descriptors;
+        void *userdata;
+        int epoll_fd;
+        uint64_t kernel_timeout_usec;
+        struct ListenerQueue listeners;
+        struct SocketQueue sockets;
+        struct SocketQueue closed; /* to be freed at the end of the turn */
+        size_t n_sockets;
+        size_t n_sockets_max;
+        uint64_t accept_again_usec; /* accepting pauses until then; 0: it does not */
+        uint8_t *arena;
+        size_t n_arena;
+};
+
+static uint64_t now_nsec(void) {
+        struct timespec ts;
+
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t) ts.tv_sec * 1000000000 + (uint64_t) ts.tv_nsec;
+}
+
+uint64_t net_now(void) {
+        return now_nsec() / 1000;
+}
+
+static size_t find_sockets_max(void) {
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return SIZE_MAX;
+        return limit.rlim_cur > 2 * DESCRIPTORS_RESERVED ? limit.rlim_cur - DESCRIPTORS_RESERVED : limit.rlim_cur / 2;
+}
+
+static void cleanup_net(Net **n) {
+        net_free(*n);
+}
+
+int net_new(Router *router, uint64_t kernel_timeout_usec, NetHandler out_of_descriptors, void *userdata, Net **ret_net) {
+        __attribute__((cleanup(cleanup_net))) Net *n = NULL;
+
+        n = calloc(1, sizeof(*n));
+        if (!n)
+                return -ENOMEM;
+        n->router = router;
+        n->out_of_descriptors = out_of_descriptors;
+        n->userdata = userdata;
+        n->kernel_timeout_usec = kernel_timeout_usec;
+        n->n_sockets_max = find_sockets_max();
+        TAILQ_INIT(&n->listeners);
+        TAILQ_INIT(&n->sockets);
+        TAILQ_INIT(&n->closed);
+        n->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        if (n->epoll_fd < 0)
+                return -errno;
+        n->arena = malloc(ARENA_SIZE);
+        if (!n->arena)
+                return -ENOMEM;
+        *ret_net = n;
+        n = NULL;
+        return 0;
+}
+
+static void stop_listening(Net *n) {
+        Listener *l;
+
+        while ((l = TAILQ_FIRST(&n->listeners))) {
+                TAILQ_REMOVE(&n->listeners, l, entry);
+                listener_free(l);
+        }
+}
+
+Net *net_free(Net *n) {
+        Socket *s;
+
+        if (!n)
+                return NULL;
+        stop_listening(n);
+        while ((s = TAILQ_FIRST(&n->sockets))) {
+                TAILQ_REMOVE(&n->sockets, s, entry);
+                socket_free(s);
+        }
+        if (n->epoll_fd >= 0)
+                close(n->epoll_fd);
+        free(n->arena);
+        free(n);
+        return NULL;
+}
+
+/* Listening */
+
+static void update_listener(Net *n, Listener *l) {
+        struct epoll_event event = { .events = EPOLLIN, .data.ptr = l };
+        bool wanted = n->accept_again_usec == 0;
+
+        if (l->in_epoll == wanted)
+                return;
+        if (epoll_ctl(n->epoll_fd, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, l->fd, &event) >= 0)
+                l->in_epoll = wanted;
+}
+
+static void update_listeners(Net *n) {
+        Listener *l;
+
+        TAILQ_FOREACH(l, &n->listeners, entry)
+                update_listener(n, l);
+}
+
+static void add_listener(Net *n, Listener *l) {
+        if (!l->local)
+                socket_set_tcp_options(l->fd, n->kernel_timeout_usec);
+        TAILQ_INSERT_TAIL(&n->listeners, l, entry);
+        update_listener(n, l);
+}
+
+int net_listen(Net *n, const char *text, const char **ret_why) {
+        Address *addresses;
+        size_t n_addresses;
+        int r;
+
+        r = address_parse(text, &addresses, &n_addresses, ret_why);
+        for (size_t i = 0; r >= 0 && i < n_addresses; i++) {
+                Listener *l;
+
+                r = listener_new(&addresses[i], &l, ret_why);
+                if (r >= 0)
+                        add_listener(n, l);
+        }
+        if (r >= 0 || n_addresses > 0)
+                free(addresses);
+        return r;
+}
+
+int net_listen_fd(Net *n, int fd) {
+        Listener *l;
+        int r;
+
+        r = listener_new_from_fd(fd, &l);
+        if (r < 0)
+                return r;
+        add_listener(n, l);
+        return 0;
+}
+
+const char *net_get_address(Net *n, size_t index) {
+        Listener *l;
+
+        TAILQ_FOREACH(l, &n->listeners, entry)
+                if (index-- == 0)
+                        return l->text;
+        return NULL;
+}
+
+void net_stop(Net *n) {
+        Socket *s;
+
+        stop_listening(n);
+        TAILQ_FOREACH(s, &n->sockets, entry)
+                if (s->link->state == LINK_OPENING || s->link->state == LINK_WAITING)
+                        link_kill(s->link);
+}
+
+void net_set_kernel_timeout(Net *n, uint64_t usec) {
+        Listener *l;
+
+        n->kernel_timeout_usec = usec;
+        TAILQ_FOREACH(l, &n->listeners, entry)
+                if (!l->local)
+                        socket_set_tcp_options(l->fd, usec);
+}
+
+/* Without descriptors a listener stays readable: it leaves the epoll set until a link has closed, or for a second. */
+static void pause_accepting(Net *n) {
+        if (n->accept_again_usec == 0)
+                n->out_of_descriptors(n->userdata);
+        n->accept_again_usec = n->router->now + ACCEPT_RETRY_USEC;
+        update_listeners(n);
+}
+
+static void accept_again(Net *n) {
+        if (n->accept_again_usec == 0)
+                return;
+        n->accept_again_usec = 0;
+        update_listeners(n);
+}
+
+static void accept_links(Net *n, Listener *l) {
+        for (size_t i = 0; i < ACCEPTS_MAX; i++) {
+                Socket *s;
+                Address peer;
+                int fd, r;
+
+                r = n->n_sockets < n->n_sockets_max ? listener_accept(l, &fd, &peer) : -EMFILE;
+                if (r == -EAGAIN)
+                        return;
+                if (r >= 0)
+                        r = socket_new(fd, &peer, n->router, &s);
+                if (r < 0) {
+                        pause_accepting(n);
+                        return;
+                }
+                TAILQ_INSERT_TAIL(&n->sockets, s, entry);
+                n->n_sockets++;
+                socket_update(s, n->epoll_fd);
+        }
+}
+
+/* Links */
+
+static void close_socket(Net *n, Socket *s) {
+        s->link = link_free(s->link);
+        close(s->fd);
+        s->fd = -1;
+        TAILQ_REMOVE(&n->sockets, s, entry);
+        TAILQ_INSERT_TAIL(&n->closed, s, entry);
+        n->n_sockets--;
+        accept_again(n);
+}
+
+static void flush(Net *n, uint64_t begin_nsec) {
+        Link *l;
+
+        while ((l = router_pop_dirty(n->router))) {
+                Socket *s = l->userdata;
+
+                socket_flush(s);
+                if (l->state != LINK_DEAD)
+                        socket_update(s, n->epoll_fd);
+                if (l->state == LINK_DEAD)
+                        close_socket(n, s);
+        }
+        router_end_turn(n->router, now_nsec() - begin_nsec);
+        n->n_arena = 0;
+}
+
+static void read_socket(Net *n, Socket *s, uint64_t begin_nsec) {
+        if (ARENA_SIZE - n->n_arena < SOCKET_BUFFER_SIZE)
+                flush(n, begin_nsec);
+        if (s->link)
+                n->n_arena += socket_read(s, n->arena + n->n_arena);
+}
+
+static void dispatch(Net *n, const struct epoll_event *event, uint64_t begin_nsec) {
+        Socket *s = event->data.ptr;
+
+        if (s->kind == EVENT_LISTENER) {
+                accept_links(n, event->data.ptr);
+                return;
+        }
+        if (!s->link)
+                return; /* closed earlier in this turn */
+        if (event->events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
+                s->write_blocked = false;
+                link_set_dirty(s->link);
+        }
+        if (link_wants_input(s->link)) {
+                if (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+                        read_socket(n, s, begin_nsec);
+        } else if (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+                s->hung = true;
+                link_set_dirty(s->link);
+                link_hang_up(s->link);
+        }
+}
+
+void net_turn(Net *n) {
+        struct epoll_event events[EVENTS_MAX];
+        uint64_t begin = now_nsec();
+        Socket *s;
+        int n_events;
+
+        router_set_now(n->router, begin / 1000);
+        n_events = epoll_wait(n->epoll_fd, events, EVENTS_MAX, 0);
+        for (int i = 0; i < n_events; i++)
+                dispatch(n, &events[i], begin);
+        if (n->accept_again_usec != 0 && n->router->now >= n->accept_again_usec)
+                accept_again(n);
+        router_tick(n->router);
+        flush(n, begin);
+        while ((s = TAILQ_FIRST(&n->closed))) {
+                TAILQ_REMOVE(&n->closed, s, entry);
+                socket_free(s);
+        }
+}
+
+int net_get_fd(const Net *n) {
+        return n->epoll_fd;
+}
+
+uint64_t net_get_deadline(const Net *n) {
+        uint64_t deadline = router_get_deadline(n->router);
+
+        return n->accept_again_usec != 0 && n->accept_again_usec < deadline ? n->accept_again_usec : deadline;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What server.c and server-ops.c share. */
+
+#include "service/bus.h"
+#include "service/log.h"
+#include "service/net/net.h"
+#include "service/options.h"
+#include "service/server.h"
+#include "service/state.h"
+
+/* One kind of line that peers can cause */
+typedef enum ServerLimit {
+        SERVER_LIMIT_REFUSED,
+        SERVER_LIMIT_PROTOCOL_ERROR,
+        SERVER_LIMIT_LOST,
+        SERVER_LIMIT_DESCRIPTORS,
+        SERVER_LIMIT_STATE,
+        _SERVER_LIMIT_N,
+} ServerLimit;
+
+struct Server {
+        sd_event *event;
+        sd_event_source *net_source;
+        sd_event_source *deadline_source;
+        Config config;
+        const char *config_path;
+        State *state;
+        Router *router;
+        Net *net;
+        Bus *bus; /* NULL: none is wanted */
+        const char **addresses; /* NULL-terminated; the texts are the data plane's */
+        bool needs_ids;
+        bool stopping;
+        uint64_t armed_usec; /* what the deadline source is set to */
+        uint64_t awake_usec; /* since when the loop has not slept */
+        int statm_fd;
+        LogLimit limits[_SERVER_LIMIT_N];
+};
+
+extern const RouterOps server_ops;
+
+/* Takes ids from the state directory, if the router has asked for some. */
+int server_feed_ids(Server *s);
+
+/* For net_new(). */
+void server_out_of_descriptors(void *userdata);
+
+/* The bus's view of a session. */
+void server_describe(Server *s, const Session *session, ServerClient *ret);

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Owns the event loop and everything on it. The control plane (signals, D-Bus) goes before the data plane, which is one source with a
+ * bounded turn, so administration is answered under any load. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "service/server-private.h"
+
+enum {
+        DATA_PLANE_PRIORITY = SD_EVENT_PRIORITY_NORMAL + 10,
+        DEADLINE_ACCURACY_USEC = 10 * 1000,
+        /* How long clients may take for their GOODBYE: twice what a link lingers */
+        STOP_USEC = 2 * LINK_LINGER_USEC,
+};
+
+static void cleanup_free(char **p) {
+        free(*p);
+}
+
+/* The data plane as a source of the loop */
+
+static void rearm(Server *s) {
+        uint64_t deadline = net_get_deadline(s->net);
+
+        if (deadline == s->armed_usec)
+                return;
+        s->armed_usec = deadline;
+        sd_event_source_set_time(s->deadline_source, deadline);
+        sd_event_source_set_enabled(s->deadline_source, deadline == TIMERS_NEVER ? SD_EVENT_OFF : SD_EVENT_ON);
+}
+
+static void turn(Server *s) {
+        net_turn(s->net);
+        (void) server_feed_ids(s); /* it has said what failed, and is tried again with the next client */
+        if (s->stopping && s->router->n_links == 0)
+                sd_event_exit(s->event, 0);
+        rearm(s);
+}
+
+static int on_net(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        turn(userdata);
+        return 0;
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
+        Server *s = userdata;
+
+        s->armed_usec = TIMERS_NEVER; /* it may be the same again */
+        turn(s);
+        return 0;
+}
+
+/* The control plane has changed something: let it go out in a turn of its own, after the event at hand. */
+static void poke(Server *s) {
+        s->armed_usec = 0;
+        sd_event_source_set_time(s->deadline_source, 0);
+        sd_event_source_set_enabled(s->deadline_source, SD_EVENT_ON);
+}
+
+/* Signals */
+
+static int on_stop_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+        return sd_event_exit(sd_event_source_get_event(source), 0);
+}
+
+static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        Server *s = userdata;
+
+        if (s->stopping)
+                return 0;
+        s->stopping = true;
+        sd_notify(false, "STOPPING=1");
+        log_full(LOG_INFO, 0, &(LogFields) { .message = LOG_MESSAGE_STOPPING }, "Stopping: %zu clients are told.",
+                 s->router->sessions.n_members);
+        net_stop(s->net);
+        router_stop(s->router);
+        poke(s);
+        return sd_event_add_time_relative(s->event, NULL, CLOCK_MONOTONIC, STOP_USEC, 0, on_stop_timeout, s);
+}
+
+static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        __attribute__((cleanup(cleanup_free))) char *error = NULL;
+
+        (void) server_reload(userdata, &error); /* it has logged what is wrong, and goes on as before */
+        return 0;
+}
+
+/* Configuration */
+
+static RouterConfig router_config(const Config *c) {
+        return (RouterConfig) {
+                .max_clients = c->max_clients,
+                .ping_interval_usec = c->ping_interval_usec,
+                .grace_usec = c->grace_usec,
+                .slow_client_timeout_usec = c->slow_client_timeout_usec,
+                .broadcast_wait_usec = c->broadcast_wait_usec,
+                .outbox_high = c->outbox_high,
+                .outbox_low = c->outbox_low,
+                .initial_credit = (uint32_t) c->initial_credit,
+        };
+}
+
+/* What can't change at run time keeps its value. */
+static void apply(Server *s, Config *loaded) {
+        RouterConfig config = router_config(loaded);
+        char **listen = loaded->listen;
+
+        loaded->listen = s->config.listen;
+        loaded->bus = s->config.bus;
+        s->config.listen = listen;
+        config_deinit(&s->config);
+        s->config = *loaded;
+        router_set_config(s->router, &config);
+        net_set_kernel_timeout(s->net, s->config.kernel_timeout_usec);
+}
+
+int server_reload(Server *s, char **ret_error) {
+        __attribute__((cleanup(cleanup_free))) char *fixed = NULL, *changed = NULL;
+        LogFields fields = { .message = LOG_MESSAGE_RELOADED };
+        Config loaded = CONFIG_NULL;
+        int r;
+
+        sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long) net_now());
+        r = config_load(s->config_path, &loaded, ret_error);
+        if (r >= 0)
+                r = config_compare(&s->config, &loaded, &fixed, &changed);
+        sd_notify(false, "READY=1");
+        if (r < 0) {
+                config_deinit(&loaded);
+                fields.message = LOG_MESSAGE_CONFIG_INVALID;
+                return log_full(LOG_ERR, r, &fields, "The configuration stays as it was: %s", *ret_error ? *ret_error : strerror(-r));
+        }
+        apply(s, &loaded);
+        if (*fixed)
+                log_full(LOG_WARNING, 0, &fields, "Changed in the configuration, but only a restart makes it so: %s.", fixed);
+        log_full(LOG_INFO, 0, &fields, "Configuration reloaded; changed: %s.", *changed ? changed : "nothing");
+        poke(s);
+        return 0;
+}
+
+/* Listening */
+
+static int listen_on(Server *s, const char *address, int level) {
+        const char *why;
+        int r;
+
+        r = net_listen(s->net, address, &why);
+        return r < 0 ? log_full(level, r, NULL, "Can't listen on %s: %s.", address, why) : 0;
+}
+
+/* The directory for a local socket: that of the unit, or of the user who runs the service by hand. */
+static int default_socket(char **ret_address) {
+        const char *directory = getenv("RUNTIME_DIRECTORY");
+
+        if (!directory || directory[0] != '/')
+                directory = getenv("XDG_RUNTIME_DIR");
+        if (!directory || directory[0] != '/')
+                return 0;
+        return asprintf(ret_address, "unix:%.*s/directserver.sock", (int) strcspn(directory, ":"), directory) < 0 ? -ENOMEM : 1;
+}
+
+static int listen_default(Server *s) {
+        __attribute__((cleanup(cleanup_free))) char *address = NULL;
+        int r;
+
+        r = listen_on(s, "127.0.0.1:20000", LOG_ERR);
+        if (r < 0)
+                return r;
+        r = default_socket(&address);
+        if (r > 0)
+                (void) listen_on(s, address, LOG_WARNING); /* the loopback address serves the same programs */
+        return r < 0 ? r : 0;
+}
+
+static int listen_passed(Server *s, int n_fds) {
+        for (int i = 0; i < n_fds; i++)
+                if (net_listen_fd(s->net, SD_LISTEN_FDS_START + i) < 0)
+                        return log_error(-EINVAL, "Descriptor %d of the manager is not a listening stream socket.",
+                                         SD_LISTEN_FDS_START + i);
+        return 0;
+}
+
+static int listen_all(Server *s, const Options *options) {
+        const char *const *addresses = options->listen ? options->listen : (const char *const *) s->config.listen;
+        int n_fds, r = 0;
+
+        n_fds = sd_listen_fds(true);
+        if (n_fds > 0)
+                r = listen_passed(s, n_fds);
+        else if (!addresses || !addresses[0])
+                r = listen_default(s);
+        for (; r >= 0 && addresses && *addresses && (n_fds <= 0 || options->listen); addresses++)
+                r = listen_on(s, *addresses, LOG_ERR);
+        return r;
+}
+
+static int list_addresses(Server *s) {
+        size_t n = 0;
+
+        while (net_get_address(s->net, n))
+                n++;
+        s->addresses = calloc(n + 1, sizeof(*s->addresses));
+        if (!s->addresses)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++) {
+                s->addresses[i] = net_get_address(s->net, i);
+                log_info("Listening on %s", s->addresses[i]);
+        }
+        return 0;
+}
+
+/* Beginning and end */
+
+static int load_config(Server *s, const Options *options) {
+        __attribute__((cleanup(cleanup_free))) char *error = NULL;
+        LogFields fields = { .message = LOG_MESSAGE_CONFIG_INVALID };
+        int r;
+
+        s->config_path = options->config_path;
+        r = config_load(s->config_path, &s->config, &error);
+        if (r < 0)
+                return log_full(LOG_ERR, r, &fields, "%s", error ? error : strerror(-r));
+        if (options->has_bus)
+                s->config.bus = options->bus;
+        return 0;
+}
+
+static int open_state(Server *s, const Options *options) {
+        __attribute__((cleanup(cleanup_free))) char *error = NULL;
+        int r;
+
+        r = state_open(options->state_directory, &s->state, &error);
+        return r < 0 ? log_error(r, "%s", error ? error : strerror(-r)) : 0;
+}
+
+static int make_planes(Server *s) {
+        RouterConfig config = router_config(&s->config);
+        uint8_t seed[ROUTER_SEED_SIZE];
+        int r;
+
+        if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
+                return -EIO;
+        r = router_new(&config, &server_ops, s, net_now(), seed, &s->router);
+        if (r < 0)
+                return r;
+        s->needs_ids = true;
+        r = server_feed_ids(s);
+        if (r < 0)
+                return r;
+        return net_new(s->router, s->config.kernel_timeout_usec, server_out_of_descriptors, s, &s->net);
+}
+
+static int add_signal(Server *s, int signal, sd_event_signal_handler_t handler) {
+        return sd_event_add_signal(s->event, NULL, signal, handler, s);
+}
+
+static int add_sources(Server *s) {
+        sigset_t mask;
+        int r;
+
+        sigemptyset(&mask);
+        sigaddset(&mask, SIGTERM);
+        sigaddset(&mask, SIGINT);
+        sigaddset(&mask, SIGHUP);
+        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+                return -errno;
+        r = sd_event_default(&s->event);
+        if (r >= 0)
+                r = add_signal(s, SIGTERM, on_stop);
+        if (r >= 0)
+                r = add_signal(s, SIGINT, on_stop);
+        if (r >= 0)
+                r = add_signal(s, SIGHUP, on_hangup);
+        if (r >= 0)
+                r = sd_event_set_watchdog(s->event, true);
+        if (r >= 0)
+                r = sd_event_add_io(s->event, &s->net_source, net_get_fd(s->net), EPOLLIN, on_net, s);
+        if (r >= 0)
+                r = sd_event_source_set_priority(s->net_source, DATA_PLANE_PRIORITY);
+        if (r >= 0)
+                r = sd_event_add_time(s->event, &s->deadline_source, CLOCK_MONOTONIC, 0, DEADLINE_ACCURACY_USEC, on_deadline, s);
+        if (r >= 0)
+                r = sd_event_source_set_priority(s->deadline_source, DATA_PLANE_PRIORITY);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(s->deadline_source, SD_EVENT_ON);
+        return r;
+}
+
+static void cleanup_server(Server **s) {
+        server_free(*s);
+}
+
+/* Ten of a kind in ten seconds: enough to see what goes on, too few to fill a disk */
+static const LogLimit peer_limit = { .interval_usec = 10 * 1000 * 1000, .burst = 10 };
+
+int server_new(const Options *options, Server **ret_server) {
+        __attribute__((cleanup(cleanup_server))) Server *s = NULL;
+        int r;
+
+        s = calloc(1, sizeof(*s));
+        if (!s)
+                return -ENOMEM;
+        for (size_t i = 0; i < _SERVER_LIMIT_N; i++)
+                s->limits[i] = peer_limit;
+        s->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC); /* without it, memory reads as 0 */
+        r = load_config(s, options);
+        if (r >= 0)
+                r = open_state(s, options);
+        if (r < 0)
+                return r; /* said */
+        r = make_planes(s);
+        if (r >= 0)
+                r = add_sources(s);
+        if (r < 0)
+                return log_error(r, "Can't start: %s.", strerror(-r));
+        r = listen_all(s, options);
+        if (r < 0)
+                return r; /* said */
+        r = list_addresses(s);
+        if (r >= 0 && s->config.bus != BUS_NONE)
+                r = bus_new(s->event, s, s->config.bus, &s->bus);
+        if (r < 0)
+                return log_error(r, "Can't start: %s.", strerror(-r));
+        *ret_server = s;
+        s = NULL;
+        return 0;
+}
+
+Server *server_free(Server *s) {
+        if (!s)
+                return NULL;
+        bus_free(s->bus);
+        sd_event_source_unref(s->deadline_source);
+        sd_event_source_unref(s->net_source);
+        net_free(s->net);
+        router_free(s->router);
+        state_free(s->state);
+        sd_event_unref(s->event);
+        free(s->addresses);
+        if (s->statm_fd >= 0)
+                close(s->statm_fd);
+        config_deinit(&s->config);
+        free(s);
+        return NULL;
+}
+
+/* sd_event_run(), with an account of the time spent asleep */
+static int run_once(Server *s) {
+        int r;
+
+        r = sd_event_prepare(s->event);
+        if (r == 0) {
+                s->router->load.counters.busy_usec += net_now() - s->awake_usec;
+                r = sd_event_wait(s->event, UINT64_MAX);
+                s->awake_usec = net_now();
+        }
+        return r > 0 ? sd_event_dispatch(s->event) : r;
+}
+
+int server_run(Server *s) {
+        int r;
+
+        log_full(LOG_INFO, 0, &(LogFields) { .message = LOG_MESSAGE_STARTED }, "Ready.");
+        sd_notify(false, "READY=1");
+        s->awake_usec = net_now();
+        do
+                r = run_once(s);
+        while (r >= 0 && sd_event_get_state(s->event) != SD_EVENT_FINISHED);
+        return r < 0 ? log_error(r, "The event loop failed: %s.", strerror(-r)) : 0;
+}
+
+/* For the bus */
+
+uint64_t server_get_n_clients(Server *s) {
+        return s->router->sessions.n_members;
+}
+
+int server_next_client(Server *s, uint64_t after_id, ServerClient *ret) {
+        const Sessions *ss = &s->router->sessions;
+        size_t i = sessions_after(ss, after_id);
+
+        if (i == ss->n_members)
+                return -ENXIO;
+        server_describe(s, ss->members[i], ret);
+        return 0;
+}
+
+static int describe_found(Server *s, const Session *session, ServerClient *ret) {
+        if (!session || session->ghost)
+                return -ENXIO;
+        server_describe(s, session, ret);
+        return 0;
+}
+
+int server_get_client(Server *s, uint64_t id, ServerClient *ret) {
+        return describe_found(s, sessions_find(&s->router->sessions, id), ret);
+}
+
+int server_find_client(Server *s, const char *name, ServerClient *ret) {
+        return describe_found(s, sessions_find_name(&s->router->sessions, (WireText) { .data = name, .size = strlen(name) }), ret);
+}
+
+int server_kick_client(Server *s, uint64_t id, const char *reason, const char *who) {
+        LogFields fields = { .message = LOG_MESSAGE_CLIENT_KICKED, .client_id = id, .reason = reason };
+        size_t n = strlen(reason);
+        char name[WIRE_NAME_MAX + 1];
+        ServerClient client;
+        int r;
+
+        if (n > SERVER_REASON_MAX || !wire_text_is_clean(reason, n))
+                return -EINVAL;
+        r = server_get_client(s, id, &client);
+        if (r < 0)
+                return r;
+        strcpy(name, client.name);
+        router_set_now(s->router, net_now());
+        r = router_kick(s->router, id, reason);
+        if (r < 0)
+                return r;
+        poke(s);
+        fields.client_name = name;
+        log_full(LOG_NOTICE, 0, &fields, "Client %s was kicked by %s%s%s.", name, who, n > 0 ? ": " : "", reason);
+        return 0;
+}
+
+void server_get_load(Server *s, LoadFigures *ret) {
+        router_set_now(s->router, net_now());
+        router_get_load(s->router, ret);
+}
+
+const char *const *server_get_listen(Server *s) {
+        return s->addresses;
+}
