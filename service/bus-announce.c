@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Signals, made when there is time. A change is noted in a few dozen nanoseconds, and what is noted of one client is merged: a client that
+ * left before it was announced is not announced at all, and a state is read when the signal is made. So in a storm of joins, or when the bus
+ * is slow, what waits is bounded by the number of clients, not by the number of changes.
+ *
+ * Owns the announcements. The signals of the clients' objects are made here and not by sd-bus, which searches the object tree for each. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "protocol/wire.h"
+#include "service/bus-announce.h"
+#include "service/bus-client.h"
+#include "service/bus-private.h"
+#include "service/log.h"
+
+enum {
+        ANNOUNCER_BUCKETS_MIN = 64,
+};
+
+typedef enum AnnouncementKind {
+        ANNOUNCE_JOINED,
+        ANNOUNCE_CHANGED,
+        ANNOUNCE_LEFT,
+} AnnouncementKind;
+
+struct Announcement {
+        Announcement *previous, *next;
+        Announcement *in_bucket;
+        uint64_t id;
+        AnnouncementKind kind;
+        unsigned reason;             /* ANNOUNCE_LEFT */
+        char name[WIRE_NAME_MAX + 1]; /* ANNOUNCE_LEFT: of all others the server knows it */
+};
+
+static Announcement **announcer_bucket(Announcement **buckets, size_t n_buckets, uint64_t id) {
+        return buckets + (id & (n_buckets - 1)); /* ids are given one after the other, nobody chooses them */
+}
+
+static Announcement **announcer_find(BusAnnouncer *announcer, uint64_t id) {
+        Announcement **p;
+
+        for (p = announcer_bucket(announcer->buckets, announcer->n_buckets, id); *p; p = &(*p)->in_bucket)
+                if ((*p)->id == id)
+                        break;
+        return p;
+}
+
+static int announcer_make_room(BusAnnouncer *announcer) {
+        Announcement **buckets;
+        size_t n_buckets;
+
+        if (announcer->n < announcer->n_buckets)
+                return 0;
+        n_buckets = announcer->n_buckets > 0 ? announcer->n_buckets * 2 : ANNOUNCER_BUCKETS_MIN;
+        buckets = calloc(n_buckets, sizeof *buckets);
+        if (!buckets)
+                return -ENOMEM;
+        for (Announcement *a = announcer->first; a; a = a->next) {
+                Announcement **bucket = announcer_bucket(buckets, n_buckets, a->id);
+
+                a->in_bucket = *bucket;
+                *bucket = a;
+        }
+        free(announcer->buckets);
+        announcer->buckets = buckets;
+        announcer->n_buckets = n_buckets;
+        return 0;
+}
+
+static void announcer_remove(BusAnnouncer *announcer, Announcement *a) {
+        *announcer_find(announcer, a->id) = a->in_bucket;
+        if (a->previous)
+                a->previous->next = a->next;
+        else
+                announcer->first = a->next;
+        if (a->next)
+                a->next->previous = a->previous;
+        else
+                announcer->last = a->previous;
+        free(a);
+
+        /* After a storm the table goes back to nothing. */
+        if (--announcer->n == 0) {
+                free(announcer->buckets);
+                announcer->buckets = NULL;
+                announcer->n_buckets = 0;
+        }
+}
+
+/* The announcement that waits for `id`, or a new one of this kind */
+static int announcer_get(BusAnnouncer *announcer, uint64_t id, AnnouncementKind kind, Announcement **ret, bool *ret_is_new) {
+        Announcement **p, *a;
+        int r;
+
+        r = announcer_make_room(announcer);
+        if (r < 0)
+                return r;
+        p = announcer_find(announcer, id);
+        *ret_is_new = !*p;
+        if (!*p) {
+                a = calloc(1, sizeof *a);
+                if (!a)
+                        return -ENOMEM;
+                a->id = id;
+                a->kind = kind;
+                a->previous = announcer->last;
+                if (announcer->last)
+                        announcer->last->next = a;
+                else
+                        announcer->first = a;
+                announcer->last = a;
+                announcer->n++;
+                *p = a;
+        }
+        *ret = *p;
+        return 0;
+}
+
+int bus_announcer_joined(BusAnnouncer *announcer, uint64_t id) {
+        Announcement *a;
+        bool is_new;
+        int r;
+
+        r = announcer_get(announcer, id, ANNOUNCE_JOINED, &a, &is_new);
+        if (r < 0)
+                return r;
+        if (!is_new && a->kind == ANNOUNCE_LEFT)
+                a->kind = ANNOUNCE_CHANGED; /* it is back before anybody heard that it was gone */
+        return 0;
+}
+
+int bus_announcer_left(BusAnnouncer *announcer, uint64_t id, const char *name, unsigned reason) {
+        Announcement *a;
+        bool is_new;
+        int r;
+
+        r = announcer_get(announcer, id, ANNOUNCE_LEFT, &a, &is_new);
+        if (r < 0)
+                return r;
+        if (a->kind == ANNOUNCE_JOINED) {
+                announcer_remove(announcer, a);
+                return 0;
+        }
+        a->kind = ANNOUNCE_LEFT;
+        a->reason = reason;
+        strncpy(a->name, name, sizeof a->name - 1);
+        return 0;
+}
+
+int bus_announcer_changed(BusAnnouncer *announcer, uint64_t id) {
+        Announcement *a;
+        bool is_new;
+
+        return announcer_get(announcer, id, ANNOUNCE_CHANGED, &a, &is_new);
+}
+
+static int signal_new(Bus *bus, const char *path, const char *interface, const char *member, sd_bus_message **ret) {
+        return sd_bus_message_new_signal(bus->sd_bus, ret, path, interface, member);
+}
+
+static int send_joined(Bus *bus, const Announcement *a, const char *path, const ServerClient *client) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = signal_new(bus, BUS_PATH, "org.freedesktop.DBus.ObjectManager", "InterfacesAdded", &m);
+        if (r >= 0)
+                r = sd_bus_message_append_basic(m, 'o', path);
+        if (r >= 0)
+                r = bus_client_append_interfaces(m, bus, client);
+        if (r >= 0)
+                r = sd_bus_send(bus->sd_bus, m, NULL);
+        if (r < 0)
+                return r;
+        return sd_bus_emit_signal(bus->sd_bus, BUS_PATH, BUS_MANAGER_INTERFACE, "ClientNew", "tso", a->id, client->name, path);
+}
+
+static int send_changed(Bus *bus, const char *path, const ServerClient *client) {
+        return sd_bus_emit_signal(bus->sd_bus, path, "org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as",
+                                  BUS_CLIENT_INTERFACE, 1, "State", "s", wire_state_name(client->state), 0);
+}
+
+static int send_left(Bus *bus, const Announcement *a, const char *path) {
+        int r;
+
+        r = sd_bus_emit_signal(bus->sd_bus, BUS_PATH, BUS_MANAGER_INTERFACE, "ClientRemoved", "tsos",
+                               a->id, a->name, path, wire_reason_name(a->reason));
+        if (r < 0)
+                return r;
+        return sd_bus_emit_signal(bus->sd_bus, BUS_PATH, "org.freedesktop.DBus.ObjectManager", "InterfacesRemoved", "oas",
+                                  path, 1, BUS_CLIENT_INTERFACE);
+}
+
+static int announcement_send(Bus *bus, const Announcement *a) {
+        char path[BUS_CLIENT_PATH_SIZE];
+        ServerClient client;
+
+        bus_client_path(a->id, path);
+        if (a->kind == ANNOUNCE_LEFT)
+                return send_left(bus, a, path);
+        if (server_get_client(bus->server, a->id, &client) < 0)
+                return 0; /* it is leaving at this moment */
+        return a->kind == ANNOUNCE_JOINED ? send_joined(bus, a, path, &client) : send_changed(bus, path, &client);
+}
+
+void bus_announcer_run(Bus *bus, uint64_t deadline_usec) {
+        BusAnnouncer *announcer = &bus->announcer;
+        int r;
+
+        while (announcer->first && bus_has_room_for_signals(bus)) {
+                r = announcement_send(bus, announcer->first);
+                if (r < 0 && r != -ENOTCONN) /* the loss of the bus is reported elsewhere */
+                        log_warning(r, "A change of client %" PRIu64 " could not be announced on the bus", announcer->first->id);
+                announcer_remove(announcer, announcer->first);
+                if (bus_now() >= deadline_usec)
+                        break;
+        }
+}
+
+void bus_announcer_deinit(BusAnnouncer *announcer) {
+        while (announcer->first)
+                announcer_remove(announcer, announcer->first);
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The connection to D-Bus: finds a bus, exports the objects, takes the name, and starts anew when it loses any of them. The service needs
+ * none of it to work. Also shares out the time between the announcer and the lister. What the objects do stands in bus-manager.c and bus-client.c.
+ *
+ * Everything that belongs to one connection is made in bus_connect() and freed in bus_disconnect(); nothing of it is carried over, for on a new
+ * connection nobody knows us yet. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "service/bus-client.h"
+#include "service/bus-manager.h"
+#include "service/bus-private.h"
+#include "service/log.h"
+
+#define BUS_RETRY_MIN_USEC UINT64_C(1000000)
+#define BUS_RETRY_MAX_USEC (UINT64_C(60) * 1000000)
+
+/* How long to wait for the bus to take what sd-bus holds. There is no event for that; 20 ms is unnoticed by people and costs nothing. */
+#define BUS_PAUSE_USEC UINT64_C(20000)
+
+enum {
+        BUS_SIGNALS_QUEUED_MAX = 256, /* at about 1 KiB each */
+        BUS_LISTINGS_QUEUED_MAX = 2,  /* at up to 7 MiB each with 10,000 clients */
+};
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata);
+static int on_work(sd_event_source *source, void *userdata);
+
+uint64_t bus_now(void) {
+        struct timespec now;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &now); /* can't fail for this clock */
+        return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+}
+
+static bool bus_has_room(Bus *bus, uint64_t n_max) {
+        uint64_t n;
+
+        return sd_bus_get_n_queued_write(bus->sd_bus, &n) >= 0 && n < n_max;
+}
+
+bool bus_has_room_for_signals(Bus *bus) {
+        return bus_has_room(bus, BUS_SIGNALS_QUEUED_MAX);
+}
+
+bool bus_has_room_for_listing(Bus *bus) {
+        return bus_has_room(bus, BUS_LISTINGS_QUEUED_MAX);
+}
+
+static const char *bus_kind_name(const Bus *bus) {
+        return bus->kind == BUS_USER ? "user" : "system";
+}
+
+/* Connection */
+
+static void bus_disconnect(Bus *bus) {
+        bus->ready = false;
+        bus_announcer_deinit(&bus->announcer);
+        bus_lister_deinit(&bus->lister);
+        bus->polkit = polkit_free(bus->polkit);
+        (void) sd_event_source_set_enabled(bus->work, SD_EVENT_OFF);
+        (void) sd_event_source_set_enabled(bus->pause, SD_EVENT_OFF);
+        if (bus->sd_bus)
+                (void) sd_bus_detach_event(bus->sd_bus);
+        bus->sd_bus = sd_bus_close_unref(bus->sd_bus); /* without a flush, which would wait for a bus that may be stuck */
+}
+
+static void bus_try_again(Bus *bus, int error, const char *what) {
+        if (!bus->reported)
+                log_full(LOG_WARNING, error, &(LogFields) { .message = LOG_MESSAGE_BUS_LOST },
+                         "%s. The service works without it and will try again; until then it can't be administered over D-Bus", what);
+        bus->reported = true;
+
+        if (sd_event_source_set_time_relative(bus->retry, bus->retry_usec) < 0 ||
+            sd_event_source_set_enabled(bus->retry, SD_EVENT_ONESHOT) < 0)
+                log_error(0, "The connection to the bus can't be tried again");
+        bus->retry_usec = bus->retry_usec * 2 < BUS_RETRY_MAX_USEC ? bus->retry_usec * 2 : BUS_RETRY_MAX_USEC;
+}
+
+static void bus_set_ready(Bus *bus) {
+        if (bus->ready)
+                return;
+        bus->ready = true;
+        bus->retry_usec = BUS_RETRY_MIN_USEC;
+        (void) sd_event_source_set_enabled(bus->retry, SD_EVENT_OFF);
+        bus->reported = false;
+        log_info("Administration over D-Bus is available on the %s bus", bus_kind_name(bus));
+}
+
+static int on_disconnected(sd_bus_message *signal, void *userdata, sd_bus_error *error) {
+        Bus *bus = userdata;
+
+        bus_disconnect(bus);
+        bus_try_again(bus, 0, bus->kind == BUS_USER ? "The connection to the user bus was lost" : "The connection to the system bus was lost");
+        return 0;
+}
+
+static int on_name_requested(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+        const sd_bus_error *error = sd_bus_message_get_error(reply);
+        Bus *bus = userdata;
+        uint32_t code;
+
+        /* A bus that closes the connection ends the call with an error as well, and on_disconnected() follows. */
+        if (error)
+                bus_try_again(bus, -sd_bus_error_get_errno(error), "The bus does not give us the name " BUS_NAME);
+        else if (sd_bus_message_read(reply, "u", &code) > 0 && code == 2) {
+                if (!bus->reported)
+                        log_full(LOG_WARNING, 0, &(LogFields) { .message = LOG_MESSAGE_BUS_LOST },
+                                 "Another program has the name " BUS_NAME " on the %s bus; we are next", bus_kind_name(bus));
+                bus->reported = true;
+        } else
+                bus_set_ready(bus);
+        return 0;
+}
+
+static int on_name_acquired(sd_bus_message *signal, void *userdata, sd_bus_error *error) {
+        const char *name;
+
+        if (sd_bus_message_read(signal, "s", &name) > 0 && strcmp(name, BUS_NAME) == 0)
+                bus_set_ready(userdata);
+        return 0;
+}
+
+static int on_name_lost(sd_bus_message *signal, void *userdata, sd_bus_error *error) {
+        const char *name;
+        Bus *bus = userdata;
+
+        if (sd_bus_message_read(signal, "s", &name) > 0 && strcmp(name, BUS_NAME) == 0 && bus->ready) {
+                bus_disconnect(bus);
+                bus_try_again(bus, 0, "The name " BUS_NAME " was taken from us");
+        }
+        return 0;
+}
+
+/* With the queue flag: a successor gets the name when its predecessor goes. */
+static int bus_request_name(Bus *bus) {
+        return sd_bus_request_name_async(bus->sd_bus, NULL, BUS_NAME, SD_BUS_NAME_QUEUE, on_name_requested, bus);
+}
+
+static int bus_watch(Bus *bus) {
+        static const struct {
+                const char *sender, *path, *interface, *member;
+                sd_bus_message_handler_t handler;
+        } signals[] = {
+                { "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local", "Disconnected",
+                  on_disconnected },
+                { "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameAcquired", on_name_acquired },
+                { "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameLost", on_name_lost },
+        };
+        int r;
+
+        for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+                r = sd_bus_match_signal_async(bus->sd_bus, NULL, signals[i].sender, signals[i].path, signals[i].interface,
+                                              signals[i].member, signals[i].handler, NULL, bus);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int bus_connect(Bus *bus) {
+        int r;
+
+        r = bus->kind == BUS_USER ? sd_bus_open_user_with_description(&bus->sd_bus, "directserver")
+                                  : sd_bus_open_system_with_description(&bus->sd_bus, "directserver");
+        if (r < 0)
+                return r;
+        r = sd_bus_attach_event(bus->sd_bus, bus->event, BUS_PRIORITY);
+        if (r < 0)
+                return r;
+        r = bus_watch(bus);
+        if (r < 0)
+                return r;
+        r = bus_manager_export(bus);
+        if (r < 0)
+                return r;
+        r = bus_client_export(bus);
+        if (r < 0)
+                return r;
+        r = polkit_new(bus->sd_bus, bus->kind == BUS_SYSTEM, &bus->polkit);
+        if (r < 0)
+                return r;
+        return bus_request_name(bus);
+}
+
+static void bus_connect_or_retry(Bus *bus) {
+        int r;
+
+        r = bus_connect(bus);
+        if (r < 0) {
+                bus_disconnect(bus);
+                bus_try_again(bus, r, bus->kind == BUS_USER ? "There is no user bus" : "There is no system bus");
+        }
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
+        Bus *bus = userdata;
+
+        if (!bus->sd_bus || bus_request_name(bus) < 0) {
+                bus_disconnect(bus);
+                bus_connect_or_retry(bus);
+        }
+        return 0;
+}
+
+/* Work */
+
+static bool bus_has_work(const Bus *bus) {
+        return bus->announcer.first || bus->lister.first;
+}
+
+void bus_wake(Bus *bus) {
+        int enabled = SD_EVENT_OFF;
+
+        (void) sd_event_source_get_enabled(bus->pause, &enabled);
+        if (enabled == SD_EVENT_OFF && bus_has_work(bus))
+                (void) sd_event_source_set_enabled(bus->work, SD_EVENT_ON);
+}
+
+static int on_work(sd_event_source *source, void *userdata) {
+        Bus *bus = userdata;
+        uint64_t deadline_usec = bus_now() + BUS_SLICE_USEC;
+        bool room = true;
+
+        if (bus->lister.under_way)
+                bus_lister_run(bus, deadline_usec);
+        else if (bus->lister.first && (bus->lister_next || !bus->announcer.first)) {
+                room = bus_has_room_for_listing(bus);
+                if (room)
+                        bus_lister_run(bus, deadline_usec);
+                bus->lister_next = false;
+        } else {
+                room = bus_has_room_for_signals(bus);
+                bus_announcer_run(bus, deadline_usec);
+                bus->lister_next = true;
+        }
+
+        if (!bus_has_work(bus) || !room)
+                (void) sd_event_source_set_enabled(bus->work, SD_EVENT_OFF);
+        if (bus_has_work(bus) && !room) {
+                (void) sd_event_source_set_time_relative(bus->pause, BUS_PAUSE_USEC);
+                (void) sd_event_source_set_enabled(bus->pause, SD_EVENT_ONESHOT);
+        }
+        return 0;
+}
+
+static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata) {
+        bus_wake(userdata);
+        return 0;
+}
+
+/* From the server */
+
+static void bus_noted(Bus *bus, int r, uint64_t id) {
+        if (r < 0)
+                log_error(r, "A change of client %" PRIu64 " will not be announced on the bus", id);
+        bus_wake(bus);
+}
+
+void bus_client_joined(Bus *bus, const ServerClient *client) {
+        if (bus && bus->ready)
+                bus_noted(bus, bus_announcer_joined(&bus->announcer, client->id), client->id);
+}
+
+void bus_client_left(Bus *bus, uint64_t id, const char *name, unsigned reason) {
+        if (bus && bus->ready)
+                bus_noted(bus, bus_announcer_left(&bus->announcer, id, name, reason), id);
+}
+
+void bus_client_state_changed(Bus *bus, uint64_t id) {
+        if (bus && bus->ready)
+                bus_noted(bus, bus_announcer_changed(&bus->announcer, id), id);
+}
+
+static void bus_freep(Bus **bus) {
+        bus_free(*bus);
+}
+
+int bus_new(sd_event *event, Server *server, BusKind kind, Bus **ret_bus) {
+        _cleanup_(bus_freep) Bus *bus = NULL;
+        int r;
+
+        bus = calloc(1, sizeof *bus);
+        if (!bus)
+                return -ENOMEM;
+        bus->event = sd_event_ref(event);
+        bus->server = server;
+        bus->kind = kind;
+        bus->retry_usec = BUS_RETRY_MIN_USEC;
+
+        r = sd_event_add_time(event, &bus->retry, CLOCK_MONOTONIC, UINT64_MAX, 0, on_retry, bus);
+        if (r < 0)
+                return r;
+        r = sd_event_add_time(event, &bus->pause, CLOCK_MONOTONIC, UINT64_MAX, 1, on_pause_over, bus);
+        if (r < 0)
+                return r;
+        r = sd_event_add_defer(event, &bus->work, on_work, bus);
+        if (r < 0)
+                return r;
+        r = sd_event_source_set_enabled(bus->work, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
+        r = sd_event_source_set_priority(bus->work, BUS_WORK_PRIORITY);
+        if (r < 0)
+                return r;
+        bus_connect_or_retry(bus);
+
+        *ret_bus = bus;
+        bus = NULL;
+        return 0;
+}
+
+Bus *bus_free(Bus *bus) {
+        if (!bus)
+                return NULL;
+        bus_disconnect(bus);
+        sd_event_source_disable_unref(bus->retry);
+        sd_event_source_disable_unref(bus->pause);
+        sd_event_source_disable_unref(bus->work);
+        sd_event_unref(bus->event);
+        free(bus);
+        return NULL;
+}
