@@ -16,10 +16,6 @@
 #include "service/bus-private.h"
 #include "service/log.h"
 
-enum {
-        ANNOUNCER_BUCKETS_MIN = 64,
-};
-
 typedef enum AnnouncementKind {
         ANNOUNCE_JOINED,
         ANNOUNCE_CHANGED,
@@ -35,43 +31,8 @@ struct Announcement {
         char name[WIRE_NAME_MAX + 1]; /* ANNOUNCE_LEFT: of all others the server knows it */
 };
 
-static Announcement **announcer_bucket(Announcement **buckets, size_t n_buckets, uint64_t id) {
-        return buckets + (id & (n_buckets - 1)); /* ids are given one after the other, nobody chooses them */
-}
-
-static Announcement **announcer_find(BusAnnouncer *announcer, uint64_t id) {
-        Announcement **p;
-
-        for (p = announcer_bucket(announcer->buckets, announcer->n_buckets, id); *p; p = &(*p)->in_bucket)
-                if ((*p)->id == id)
-                        break;
-        return p;
-}
-
-static int announcer_make_room(BusAnnouncer *announcer) {
-        Announcement **buckets;
-        size_t n_buckets;
-
-        if (announcer->n < announcer->n_buckets)
-                return 0;
-        n_buckets = announcer->n_buckets > 0 ? announcer->n_buckets * 2 : ANNOUNCER_BUCKETS_MIN;
-        buckets = calloc(n_buckets, sizeof *buckets);
-        if (!buckets)
-                return -ENOMEM;
-        for (Announcement *a = announcer->first; a; a = a->next) {
-                Announcement **bucket = announcer_bucket(buckets, n_buckets, a->id);
-
-                a->in_bucket = *bucket;
-                *bucket = a;
-        }
-        free(announcer->buckets);
-        announcer->buckets = buckets;
-        announcer->n_buckets = n_buckets;
-        return 0;
-}
-
 static void announcer_remove(BusAnnouncer *announcer, Announcement *a) {
-        *announcer_find(announcer, a->id) = a->in_bucket;
+        idmap_remove(&announcer->by_id, a->id);
         if (a->previous)
                 a->previous->next = a->next;
         else
@@ -82,64 +43,51 @@ static void announcer_remove(BusAnnouncer *announcer, Announcement *a) {
                 announcer->last = a->previous;
         free(a);
 
-        /* After a storm the table goes back to nothing. */
-        if (--announcer->n == 0) {
-                free(announcer->buckets);
-                announcer->buckets = NULL;
-                announcer->n_buckets = 0;
-        }
+        /* After a storm the map goes back to nothing. */
+        if (!announcer->first)
+                idmap_deinit(&announcer->by_id);
 }
 
-/* The announcement that waits for `id`, or a new one of this kind */
-static int announcer_get(BusAnnouncer *announcer, uint64_t id, AnnouncementKind kind, Announcement **ret, bool *ret_is_new) {
-        Announcement **p, *a;
-        int r;
+/* The announcement that waits for `id`, or a new one of this kind; NULL if there is no memory */
+static Announcement *announcer_get(BusAnnouncer *announcer, uint64_t id, AnnouncementKind kind) {
+        Announcement *a;
 
-        r = announcer_make_room(announcer);
-        if (r < 0)
-                return r;
-        p = announcer_find(announcer, id);
-        *ret_is_new = !*p;
-        if (!*p) {
-                a = calloc(1, sizeof *a);
-                if (!a)
-                        return -ENOMEM;
-                a->id = id;
-                a->kind = kind;
-                a->previous = announcer->last;
-                if (announcer->last)
-                        announcer->last->next = a;
-                else
-                        announcer->first = a;
-                announcer->last = a;
-                announcer->n++;
-                *p = a;
+        a = idmap_find(&announcer->by_id, id);
+        if (a)
+                return a;
+        a = calloc(1, sizeof *a);
+        if (!a || idmap_add(&announcer->by_id, id, a) < 0) {
+                free(a);
+                return NULL;
         }
-        *ret = *p;
-        return 0;
+        a->id = id;
+        a->kind = kind;
+        a->previous = announcer->last;
+        if (announcer->last)
+                announcer->last->next = a;
+        else
+                announcer->first = a;
+        announcer->last = a;
+        return a;
 }
 
 int bus_announcer_joined(BusAnnouncer *announcer, uint64_t id) {
         Announcement *a;
-        bool is_new;
-        int r;
 
-        r = announcer_get(announcer, id, ANNOUNCE_JOINED, &a, &is_new);
-        if (r < 0)
-                return r;
-        if (!is_new && a->kind == ANNOUNCE_LEFT)
+        a = announcer_get(announcer, id, ANNOUNCE_JOINED);
+        if (!a)
+                return -ENOMEM;
+        if (a->kind == ANNOUNCE_LEFT)
                 a->kind = ANNOUNCE_CHANGED; /* it is back before anybody heard that it was gone */
         return 0;
 }
 
 int bus_announcer_left(BusAnnouncer *announcer, uint64_t id, const char *name, unsigned reason) {
         Announcement *a;
-        bool is_new;
-        int r;
 
-        r = announcer_get(announcer, id, ANNOUNCE_LEFT, &a, &is_new);
-        if (r < 0)
-                return r;
+        a = announcer_get(announcer, id, ANNOUNCE_LEFT);
+        if (!a)
+                return -ENOMEM;
         if (a->kind == ANNOUNCE_JOINED) {
                 announcer_remove(announcer, a);
                 return 0;
@@ -151,21 +99,14 @@ int bus_announcer_left(BusAnnouncer *announcer, uint64_t id, const char *name, u
 }
 
 int bus_announcer_changed(BusAnnouncer *announcer, uint64_t id) {
-        Announcement *a;
-        bool is_new;
-
-        return announcer_get(announcer, id, ANNOUNCE_CHANGED, &a, &is_new);
-}
-
-static int signal_new(Bus *bus, const char *path, const char *interface, const char *member, sd_bus_message **ret) {
-        return sd_bus_message_new_signal(bus->sd_bus, ret, path, interface, member);
+        return announcer_get(announcer, id, ANNOUNCE_CHANGED) ? 0 : -ENOMEM;
 }
 
 static int send_joined(Bus *bus, const Announcement *a, const char *path, const ServerClient *client) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
-        r = signal_new(bus, BUS_PATH, "org.freedesktop.DBus.ObjectManager", "InterfacesAdded", &m);
+        r = sd_bus_message_new_signal(bus->sd_bus, &m, BUS_PATH, "org.freedesktop.DBus.ObjectManager", "InterfacesAdded");
         if (r >= 0)
                 r = sd_bus_message_append_basic(m, 'o', path);
         if (r >= 0)

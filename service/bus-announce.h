@@ -3,19 +3,14 @@
 
 /* What is to be announced by signals: who came, went, or changed its state. At most one announcement for each client waits. */
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "service/bus.h"
+#include "service/core/idmap.h"
 
 typedef struct Announcement Announcement;
 
 typedef struct BusAnnouncer {
         Announcement *first, *last; /* in the order in which they are made */
-        Announcement **buckets;     /* by id; NULL or a power of two of them */
-        size_t n_buckets;
-        size_t n;
+        IdMap by_id;
 } BusAnnouncer;
 
 void bus_announcer_deinit(BusAnnouncer *announcer);

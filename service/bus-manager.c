@@ -98,9 +98,12 @@ static int method_reload(sd_bus_message *call, void *userdata, sd_bus_error *err
 }
 
 #define LOAD_PROPERTY(name, field) SD_BUS_PROPERTY(name, "t", NULL, offsetof(BusManagerView, load.field), 0)
-#define RATE_PROPERTY(name, field) SD_BUS_PROPERTY(name, "(ttt)", bus_property_get_rates, offsetof(BusManagerView, load.field), 0)
 
-_Static_assert(LOAD_N_RATES == 3, "the rates are (ttt)");
+/* One property for each span of time, as `busctl introspect` shows no value of a compound type. */
+#define RATE_PROPERTIES(name, field)                                    \
+        LOAD_PROPERTY(name "1Sec", field[0]),                           \
+        LOAD_PROPERTY(name "10Sec", field[1]),                          \
+        LOAD_PROPERTY(name "60Sec", field[2])
 
 static const sd_bus_vtable manager_table[] = {
         SD_BUS_VTABLE_START(0),
@@ -114,11 +117,11 @@ static const sd_bus_vtable manager_table[] = {
         LOAD_PROPERTY("MessagesOut", messages_out),
         LOAD_PROPERTY("BytesIn", bytes_in),
         LOAD_PROPERTY("BytesOut", bytes_out),
-        RATE_PROPERTY("MessagesInRate", messages_in_rate),
-        RATE_PROPERTY("MessagesOutRate", messages_out_rate),
-        RATE_PROPERTY("BytesInRate", bytes_in_rate),
-        RATE_PROPERTY("BytesOutRate", bytes_out_rate),
-        RATE_PROPERTY("BusyPermille", busy_permille),
+        RATE_PROPERTIES("MessagesInRate", messages_in_rate),
+        RATE_PROPERTIES("MessagesOutRate", messages_out_rate),
+        RATE_PROPERTIES("BytesInRate", bytes_in_rate),
+        RATE_PROPERTIES("BytesOutRate", bytes_out_rate),
+        RATE_PROPERTIES("BusyPermille", busy_permille),
         LOAD_PROPERTY("RoutingP50NSec", routing_p50_ns),
         LOAD_PROPERTY("RoutingP90NSec", routing_p90_ns),
         LOAD_PROPERTY("RoutingP99NSec", routing_p99_ns),
@@ -147,7 +150,7 @@ void bus_manager_write_json(FILE *f, Bus *bus) {
         manager_view_fill(bus);
         bus_property_write_json(f, manager_table, &bus->manager, (const char *const[]) { "s", "as", NULL });
         fputs(",\"Load\":{", f);
-        bus_property_write_json(f, manager_table, &bus->manager, (const char *const[]) { "t", "(ttt)", NULL });
+        bus_property_write_json(f, manager_table, &bus->manager, (const char *const[]) { "t", NULL });
         fputc('}', f);
 }
 

@@ -62,12 +62,8 @@ static void json_write_texts(FILE *f, const char *const *texts) {
 }
 
 static void json_write_value(FILE *f, const char *signature, const void *value) {
-        const uint64_t *numbers = value;
-
         if (strcmp(signature, "t") == 0)
-                fprintf(f, "%" PRIu64, numbers[0]);
-        else if (strcmp(signature, "(ttt)") == 0)
-                fprintf(f, "[%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]", numbers[0], numbers[1], numbers[2]);
+                fprintf(f, "%" PRIu64, *(const uint64_t *) value);
         else if (strcmp(signature, "b") == 0)
                 fputs(*(const int *) value ? "true" : "false", f);
         else if (strcmp(signature, "as") == 0)
@@ -93,18 +89,4 @@ void bus_property_write_json(FILE *f, const sd_bus_vtable *table, const void *ob
                 json_write_value(f, p->x.property.signature, property_value(p, object));
                 first = false;
         }
-}
-
-int bus_property_get_rates(
-                sd_bus *bus,
-                const char *path,
-                const char *interface,
-                const char *property,
-                sd_bus_message *reply,
-                void *userdata,
-                sd_bus_error *error) {
-
-        const uint64_t *rates = userdata;
-
-        return sd_bus_message_append(reply, "(ttt)", rates[0], rates[1], rates[2]);
 }

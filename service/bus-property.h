@@ -11,13 +11,3 @@ int bus_property_append_all(sd_bus_message *m, const sd_bus_vtable *table, const
 
 /* Writes `"Name":value,…`, without braces, of those properties whose signature is in `signatures` (a NULL-terminated list). */
 void bus_property_write_json(FILE *f, const sd_bus_vtable *table, const void *object, const char *const *signatures);
-
-/* The getter for three rates, over 1, 10 and 60 s: (ttt) from uint64_t[3] */
-int bus_property_get_rates(
-                sd_bus *bus,
-                const char *path,
-                const char *interface,
-                const char *property,
-                sd_bus_message *reply,
-                void *userdata,
-                sd_bus_error *error);

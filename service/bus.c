@@ -301,12 +301,12 @@ int bus_new(sd_event *event, Server *server, BusKind kind, Bus **ret_bus) {
         r = sd_event_add_defer(event, &bus->work, on_work, bus);
         if (r < 0)
                 return r;
-        r = sd_event_source_set_enabled(bus->work, SD_EVENT_OFF);
-        if (r < 0)
-                return r;
         r = sd_event_source_set_priority(bus->work, BUS_WORK_PRIORITY);
         if (r < 0)
                 return r;
+        (void) sd_event_source_set_enabled(bus->retry, SD_EVENT_OFF); /* they are born enabled */
+        (void) sd_event_source_set_enabled(bus->pause, SD_EVENT_OFF);
+        (void) sd_event_source_set_enabled(bus->work, SD_EVENT_OFF);
         bus_connect_or_retry(bus);
 
         *ret_bus = bus;
