@@ -4,7 +4,8 @@
  * left before it was announced is not announced at all, and a state is read when the signal is made. So in a storm of joins, or when the bus
  * is slow, what waits is bounded by the number of clients, not by the number of changes.
  *
- * Owns the announcements. The signals of the clients' objects are made here and not by sd-bus, which searches the object tree for each. */
+ * Owns the announcements. The signals of the object manager are made here and not by sd-bus, so that they say what GetManagedObjects()
+ * says: the one interface that is ours. */
 
 #include <errno.h>
 #include <stdlib.h>

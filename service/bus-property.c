@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads properties by the table that sd-bus itself uses, for answers about very many objects at once: there sd-bus's own way, which searches
- * the object tree anew for each object, takes several times as long. Owns nothing. */
+/* Reads properties by the table that sd-bus itself uses, for answers about very many objects, which are made client by client: sd-bus does
+ * that only for a whole tree at once. Owns nothing. */
 
 #include <inttypes.h>
 #include <stdbool.h>
