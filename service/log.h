@@ -2,10 +2,12 @@
 #pragma once
 
 /* Logging for the control code: to the journal with fields where stderr is connected to it (JOURNAL_STREAM), else to stderr as
- * text with a "<N>"-less prefix for people. Peer-caused lines go through a rate limit and say how many were left out. */
+ * text with a "<N>"-less prefix for people. Control characters, whoever sent them, come out as \x1b. Peer-caused lines go through a
+ * rate limit and say how many were left out. */
 
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <syslog.h>
 
@@ -34,7 +36,7 @@ typedef struct LogFields {
         const char *reason;      /* REASON= */
 } LogFields;
 
-/* `error` is a negative errno that becomes ERRNO= (0: none). Returns `error`, so that a function can log and return in one statement. */
+/* `error` is a negative errno that becomes ERRNO= and that %m in the format stands for (0: none). Returns `error`, so that a function can log and return in one statement. */
 int log_full(int level, int error, const LogFields *fields, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 #define log_error(error, ...) log_full(LOG_ERR, error, NULL, __VA_ARGS__)
@@ -53,3 +55,10 @@ typedef struct LogLimit {
 
 /* True if a line may be written; *ret_left_out is the number that was left out since the last that was written. */
 bool log_limit_pass(LogLimit *limit, uint64_t now_usec, unsigned *ret_left_out);
+
+/* The 32 hex digits of a message's id, from log-messages.h; NULL for LOG_MESSAGE_NONE. */
+const char *log_message_id(LogMessage message);
+
+/* Copies `text` with each byte that is part of a control character or of no UTF-8 character as \xNN, cut at a whole character
+ * so that it fits `size` (at least 1). Returns its length. */
+size_t log_clean_text(const char *text, char *buffer, size_t size);

@@ -21,5 +21,7 @@ State *state_free(State *state);
 const uint8_t *state_get_key(const State *state);
 const char *state_get_path(const State *state);
 
-/* Reserves `n` ids that nobody has had or will have: on return [*ret_first, *ret_first + n) are ours, on disk. */
+/* Reserves `n` ids that nobody has had or will have: on return [*ret_first, *ret_first + n) are ours, on disk. Returns 0; -EINVAL if n
+ * is 0; -EOVERFLOW if there are not as many left; -EUCLEAN if the counter was damaged meanwhile; -ENOSPC, -EROFS and what else writing
+ * a file may give. Then no id was reserved, or none that anybody will get. */
 int state_reserve_ids(State *state, uint64_t n, uint64_t *ret_first);

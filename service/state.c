@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A directory with two files. "next-id" is one line of text, the first id that nobody has; "resume-key" is 32 bytes from the kernel. The
+ * object owns the directory's descriptor, which is also what is locked, so a lock never outlives its holder and leaves no file behind.
+ * All access goes through that descriptor: a directory that is renamed meanwhile stays the same directory.
+ *
+ * next-id is made before resume-key. So a key without a counter never comes from a crash of ours; it means that somebody removed the
+ * counter, and with it the knowledge which ids were used. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "service/state.h"
+
+#define STATE_ID_FILE "next-id"
+#define STATE_KEY_FILE "resume-key"
+#define STATE_ASIDE_SUFFIX ".new"
+
+/* Ids are 1 to 2^63-1: bit 63 says group. The counter may rest one above the last. */
+#define STATE_NEXT_ID_MAX (UINT64_C(1) << 63)
+
+enum {
+        STATE_ID_TEXT_MAX = sizeof("next-id=9223372036854775808\n") - 1,
+        STATE_READ_MAX = 64, /* more than any of our files holds, so that one too long is seen to be so */
+};
+
+struct State {
+        char *path;
+        int fd;
+        uint8_t key[STATE_KEY_SIZE];
+};
+
+static void close_fd(int *fd) {
+        if (*fd >= 0)
+                close(*fd);
+}
+
+static void free_text(char **text) {
+        free(*text);
+}
+
+/* Leaves one line for people in *ret_error and returns `error`. */
+static int fail(char **ret_error, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int fail(char **ret_error, int error, const char *format, ...) {
+        va_list ap;
+
+        errno = -error; /* for %m */
+        va_start(ap, format);
+        if (vasprintf(ret_error, format, ap) < 0)
+                *ret_error = NULL;
+        va_end(ap);
+        return *ret_error ? error : -ENOMEM;
+}
+
+/* Where the state is */
+
+static char *default_path(void) {
+        const char *directory = getenv("STATE_DIRECTORY"), *base;
+        char *path = NULL;
+        int r;
+
+        if (directory && *directory)
+                return strndup(directory, strcspn(directory, ":")); /* systemd.exec(5): a list, if the unit names several */
+        if (geteuid() == 0)
+                return strdup("/var/lib/directserver");
+
+        base = getenv("XDG_STATE_HOME");
+        if (base && *base == '/')
+                r = asprintf(&path, "%s/directserver", base);
+        else if ((base = getenv("HOME")) && *base == '/')
+                r = asprintf(&path, "%s/.local/state/directserver", base);
+        else
+                return strdup("");
+        return r < 0 ? NULL : path;
+}
+
+/* A directory that was just made is itself an entry in its parent. If a power failure took that entry, ids would begin at 1 again. A
+ * parent that we may not open is skipped: nothing can be done about it. */
+static void sync_parent(int dirfd) {
+        __attribute__((cleanup(close_fd))) int fd = openat(dirfd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        if (fd >= 0)
+                (void) fsync(fd);
+}
+
+static int make_one_directory(const char *path) {
+        __attribute__((cleanup(close_fd))) int fd = -1;
+
+        if (mkdir(path, 0700) < 0)
+                return errno == EEXIST ? 0 : -errno;
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        sync_parent(fd);
+        return 0;
+}
+
+/* mkdir -p, 0700. */
+static int make_directory(const char *path) {
+        __attribute__((cleanup(free_text))) char *partial = strdup(path);
+
+        if (!partial)
+                return -ENOMEM;
+        for (char *p = partial + strspn(partial, "/"); *p;) {
+                char *end = p + strcspn(p, "/"), kept = *end;
+                int r;
+
+                *end = '\0';
+                r = make_one_directory(partial);
+                if (r < 0)
+                        return r;
+                *end = kept;
+                p = end + strspn(end, "/");
+        }
+        return 0;
+}
+
+/* Whoever may write here can give out ids twice and read the key, so nobody else may. */
+static int check_directory(const State *s, char **ret_error) {
+        struct stat st;
+
+        if (fstat(s->fd, &st) < 0)
+                return fail(ret_error, -errno, "%s: %m", s->path);
+        if (st.st_uid != 0 && st.st_uid != geteuid())
+                return fail(ret_error, -EPERM, "%s: belongs to user %u, not to us; give another directory with --state-directory=", s->path,
+                            (unsigned) st.st_uid);
+        if (st.st_mode & (S_IWGRP | S_IWOTH))
+                return fail(ret_error, -EPERM, "%s: others may write to it; run: chmod go-w %s", s->path, s->path);
+        return 0;
+}
+
+/* Files */
+
+static int lock_directory(int fd) {
+        while (flock(fd, LOCK_EX) < 0)
+                if (errno != EINTR)
+                        return -errno;
+        return 0;
+}
+
+static void unlock_directory(const int *fd) {
+        flock(*fd, LOCK_UN);
+}
+
+/* Reads a small file of ours: its size, or a negative errno; -EPERM if it is not a plain file that only its owner (we, or root) can change,
+ * and with `secret` read. */
+static ssize_t read_file(int dirfd, const char *name, bool secret, uint8_t *buffer, size_t size) {
+        __attribute__((cleanup(close_fd))) int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        struct stat st;
+        size_t n = 0;
+
+        if (fd < 0)
+                return errno == ELOOP ? -EPERM : -errno;
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode) || (st.st_uid != 0 && st.st_uid != geteuid()) ||
+            (st.st_mode & (secret ? S_IRWXG | S_IRWXO : S_IWGRP | S_IWOTH)))
+                return -EPERM;
+        while (n < size) {
+                ssize_t k = read(fd, buffer + n, size - n);
+
+                if (k == 0)
+                        break;
+                if (k < 0 && errno != EINTR)
+                        return -errno;
+                if (k > 0)
+                        n += (size_t) k;
+        }
+        return (ssize_t) n;
+}
+
+static int write_all(int fd, const uint8_t *data, size_t size) {
+        while (size > 0) {
+                ssize_t k = write(fd, data, size);
+
+                if (k < 0 && errno != EINTR)
+                        return -errno;
+                if (k > 0) {
+                        data += k;
+                        size -= (size_t) k;
+                }
+        }
+        return 0;
+}
+
+static int write_aside(int dirfd, const char *aside, const void *data, size_t size) {
+        __attribute__((cleanup(close_fd))) int fd = -1;
+        int r;
+
+        fd = openat(dirfd, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd < 0)
+                return -errno;
+        r = write_all(fd, data, size);
+        if (r < 0)
+                return r;
+        return fsync(fd) < 0 ? -errno : 0;
+}
+
+/* Under the lock. After a crash at any point the file has either its old content or the new one. */
+static int replace_file(int dirfd, const char *name, const void *data, size_t size) {
+        char aside[sizeof(STATE_KEY_FILE STATE_ASIDE_SUFFIX) + 8];
+        int r;
+
+        snprintf(aside, sizeof(aside), "%s" STATE_ASIDE_SUFFIX, name);
+        if (unlinkat(dirfd, aside, 0) < 0 && errno != ENOENT) /* one that a crash has left */
+                return -errno;
+        r = write_aside(dirfd, aside, data, size);
+        if (r >= 0 && renameat(dirfd, aside, dirfd, name) < 0)
+                r = -errno;
+        if (r < 0) {
+                unlinkat(dirfd, aside, 0);
+                return r;
+        }
+        return fsync(dirfd) < 0 ? -errno : 0;
+}
+
+/* The counter */
+
+/* Exactly "next-id=N\n", N without leading zeros: what else there is was not written by us. */
+static int parse_next_id(const uint8_t *data, size_t n, uint64_t *ret) {
+        const size_t n_key = sizeof("next-id=") - 1;
+        uint64_t v = 0;
+
+        if (n < n_key + 2 || memcmp(data, "next-id=", n_key) != 0 || data[n_key] == '0' || data[n - 1] != '\n')
+                return -EUCLEAN;
+        for (size_t i = n_key; i < n - 1; i++) {
+                if (data[i] < '0' || data[i] > '9' || v > (STATE_NEXT_ID_MAX - (uint64_t) (data[i] - '0')) / 10)
+                        return -EUCLEAN;
+                v = v * 10 + (uint64_t) (data[i] - '0');
+        }
+        *ret = v;
+        return 0;
+}
+
+static int read_next_id(int dirfd, uint64_t *ret) {
+        uint8_t data[STATE_READ_MAX];
+        ssize_t n = read_file(dirfd, STATE_ID_FILE, false, data, sizeof(data));
+
+        return n < 0 ? (int) n : parse_next_id(data, (size_t) n, ret);
+}
+
+static int write_next_id(int dirfd, uint64_t next_id) {
+        char text[STATE_ID_TEXT_MAX + 1];
+        int n = snprintf(text, sizeof(text), "next-id=%" PRIu64 "\n", next_id);
+
+        return replace_file(dirfd, STATE_ID_FILE, text, (size_t) n);
+}
+
+/* Opening */
+
+static int explain_file(const State *s, const char *name, int error, char **ret_error) {
+        const char *advice = error == -EPERM    ? "is not a plain file that belongs to us and that only we can change (a key: read)"
+                             : error == -EUCLEAN ? "is damaged; bring it back from a backup, or stop all clients and remove the directory"
+                                                 : NULL;
+
+        if (advice)
+                return fail(ret_error, error, "%s/%s %s", s->path, name, advice);
+        return fail(ret_error, error, "%s/%s: %m", s->path, name);
+}
+
+static int load_counter(const State *s, char **ret_error) {
+        uint64_t next_id;
+        int r = read_next_id(s->fd, &next_id);
+
+        if (r != -ENOENT)
+                return r < 0 ? explain_file(s, STATE_ID_FILE, r, ret_error) : 0;
+        if (faccessat(s->fd, STATE_KEY_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+                return fail(ret_error, -EUCLEAN,
+                            "%s/%s is missing, so it is not known which ids were used; bring it back from a backup, or stop all clients "
+                            "and remove the directory",
+                            s->path, STATE_ID_FILE);
+        r = write_next_id(s->fd, 1);
+        if (r < 0)
+                return explain_file(s, STATE_ID_FILE, r, ret_error);
+        sync_parent(s->fd); /* the directory may be one that the service manager made a moment ago */
+        return 0;
+}
+
+static int load_key(State *s, char **ret_error) {
+        uint8_t data[STATE_READ_MAX];
+        ssize_t n = read_file(s->fd, STATE_KEY_FILE, true, data, sizeof(data));
+        int r;
+
+        if (n == -ENOENT) {
+                if (getrandom(s->key, sizeof(s->key), 0) != sizeof(s->key))
+                        return fail(ret_error, -errno, "no random numbers from the kernel: %m");
+                r = replace_file(s->fd, STATE_KEY_FILE, s->key, sizeof(s->key));
+        } else if (n < 0)
+                r = (int) n;
+        else if (n != STATE_KEY_SIZE)
+                r = -EUCLEAN;
+        else {
+                memcpy(s->key, data, sizeof(s->key));
+                r = 0;
+        }
+        explicit_bzero(data, sizeof(data));
+        return r < 0 ? explain_file(s, STATE_KEY_FILE, r, ret_error) : 0;
+}
+
+static int load_files(State *s, char **ret_error) {
+        __attribute__((cleanup(unlock_directory))) int locked = s->fd;
+        int r;
+
+        r = lock_directory(locked);
+        if (r < 0)
+                return fail(ret_error, r, "%s: can't be locked: %m", s->path);
+        r = load_counter(s, ret_error);
+        return r < 0 ? r : load_key(s, ret_error);
+}
+
+static void free_state(State **s) {
+        state_free(*s);
+}
+
+int state_open(const char *path, State **ret_state, char **ret_error) {
+        __attribute__((cleanup(free_state))) State *s = NULL;
+        int r;
+
+        *ret_error = NULL;
+        s = calloc(1, sizeof(*s));
+        if (!s)
+                return -ENOMEM;
+        s->fd = -1;
+        s->path = path ? strdup(path) : default_path();
+        if (!s->path)
+                return -ENOMEM;
+        if (!*s->path)
+                return fail(ret_error, -ENOENT, "no place for the state: neither $STATE_DIRECTORY, $XDG_STATE_HOME nor $HOME is set; "
+                                                "give one with --state-directory=");
+
+        s->fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (s->fd < 0 && errno == ENOENT) {
+                r = make_directory(s->path);
+                if (r < 0)
+                        return fail(ret_error, r, "%s: can't be made: %m", s->path);
+                s->fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        }
+        if (s->fd < 0)
+                return fail(ret_error, -errno, "%s: %m", s->path);
+        r = check_directory(s, ret_error);
+        if (r < 0)
+                return r;
+        r = load_files(s, ret_error);
+        if (r < 0)
+                return r;
+
+        *ret_state = s;
+        s = NULL;
+        return 0;
+}
+
+State *state_free(State *s) {
+        if (!s)
+                return NULL;
+        close_fd(&s->fd);
+        explicit_bzero(s->key, sizeof(s->key));
+        free(s->path);
+        free(s);
+        return NULL;
+}
+
+const uint8_t *state_get_key(const State *s) {
+        return s->key;
+}
+
+const char *state_get_path(const State *s) {
+        return s->path;
+}
+
+int state_reserve_ids(State *s, uint64_t n, uint64_t *ret_first) {
+        __attribute__((cleanup(unlock_directory))) int locked = s->fd;
+        uint64_t first;
+        int r;
+
+        if (n == 0)
+                return -EINVAL;
+        r = lock_directory(locked);
+        if (r < 0)
+                return r;
+        r = read_next_id(s->fd, &first);
+        if (r < 0)
+                return r;
+        if (n > STATE_NEXT_ID_MAX - first)
+                return -EOVERFLOW;
+        r = write_next_id(s->fd, first + n);
+        if (r < 0)
+                return r;
+        *ret_first = first;
+        return 0;
+}
