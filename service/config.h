@@ -38,7 +38,13 @@ typedef struct Config {
  * line, what is wrong, and what would be right (free() it). An unknown key or section is such an error as well. */
 int config_load(const char *path, Config *ret_config, char **ret_error);
 
+/* The same with other directories than the ones of the build: directserver.conf and directserver.conf.d/ in each. */
+int config_load_from(const char *directory, const char *vendor_directory, Config *ret_config, char **ret_error);
+
 void config_deinit(Config *config);
+
+/* The i-th key and its default, as both are written; false if there are no more. For what must agree with the table, as the manual. */
+bool config_get_key(size_t i, const char **ret_name, const char **ret_default);
 
 /* Compares a running configuration with a newly read one: the names of the keys, separated by spaces, that differ but cannot change
  * without a restart (*ret_fixed; "" if none), and of those that differ and can (*ret_changed). free() both. 0 or -ENOMEM. */
