@@ -1,0 +1,472 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Receivers that stop, programs that die, services that stop: nobody else notices, nothing is lost, memory is bounded."""
+
+import hashlib
+import os
+import random
+import select
+import signal
+import time
+
+import direct1
+from direct1 import (BOUNCE, DATA, DIED, EVERYONE, LEFT, MARK, MARK_BASELINE, PING, PONG, RELIABLE, STATE_ALIVE, STATE_BUSY,
+                     STOPPING, WENT_AWAY, WHOLE, Client, Closed, Frame)
+from service import Background, Bystanders, ServiceTest, main, say
+
+MEBIBYTE = 1 << 20
+# Small, so that the tests need not move much to reach them.
+WATER = {"OutboxHighWater": "512K", "OutboxLowWater": "128K"}
+# What a round trip may take beside a transfer on a small, shared machine, in seconds.
+PROMPT = 5.0 if direct1.SANITIZED else 1.0
+
+
+class Sender:
+    """Sends numbered frames to one target beside the test, and counts them."""
+
+    def __init__(self, client, target, n, size=65536, **fields):
+        self.client, self.target, self.n, self.size, self.fields = client, target, n, size, fields
+        self.sent = 0
+        self.thread = Background(self._run)
+
+    def _run(self):
+        payload = random.Random(6).randbytes(self.size)
+        for i in range(self.n):
+            self.client.data(self.target, payload, tag=i, **self.fields)
+            self.sent = i + 1
+
+
+def wait_until_paused(senders, meanwhile):
+    """Until none of them has got a frame through for half a second. `meanwhile` is what others do in this time."""
+    moved, seen = time.monotonic(), None
+    while time.monotonic() - moved < 0.5:
+        sent = [sender.sent for sender in senders]
+        if sent != seen:
+            moved, seen = time.monotonic(), sent
+        if any(sender.sent == sender.n for sender in senders):
+            raise AssertionError("a sender was never paused")
+        meanwhile()
+
+
+class StoppedReceiver(ServiceTest):
+    config = WATER | {"KernelTimeoutSec": "2"}
+
+    def stopped_client(self, name="stopped"):
+        """A client with a small window, so that little disappears into the kernel."""
+        return self.client(name, socket_options={"receive_buffer": 16384})
+
+    def test_pauses_its_sender_and_nobody_else(self):
+        """64 MiB to a receiver that reads nothing for longer than KernelTimeoutSec=; then all of it arrives."""
+        stopped, client = self.stopped_client(), self.client("sender")
+        bystanders = Bystanders(self.address)
+        self.addCleanup(bystanders.close)
+        watcher = self.client("watcher")
+        watcher.watch(stopped.id)
+        watcher.watch(client.id)
+        bystanders.exchange(100)
+        before = self.service.rss()
+
+        n = 64 * MEBIBYTE // 65536
+        sender = Sender(client, stopped.id, n)
+        wait_until_paused([sender], bystanders.exchange)
+        begin, cpu = time.monotonic(), self.service.cpu_seconds()
+        longest = 0.0
+        while time.monotonic() - begin < 5:
+            longest = max(longest, bystanders.exchange(20))
+            select.select([], [], [], 0.02)
+        cpu = self.service.cpu_seconds() - cpu
+        grown = self.service.rss() - before
+        say(f"{self.transport}: {sender.sent} frames accepted, RSS grown by {grown >> 10} KiB, longest round trip of others "
+            f"{longest * 1000:.1f} ms, {cpu:.2f} s of CPU in 5 s")
+        self.assertLess(sender.sent, n)
+        self.assertLess(longest, PROMPT)
+        if not direct1.SANITIZED:
+            self.assertLess(grown, 8 * MEBIBYTE)
+            self.assertLess(cpu, 2.5, "it does not spin on what it has paused")
+        self.assertIn(watcher.alive(stopped.id).state, (STATE_ALIVE, STATE_BUSY))
+        watcher.expect_nothing()
+
+        for i in range(n):
+            stopped.expect(DATA, source=client.id, tag=i)
+        sender.thread.join()
+        client.expect_nothing()
+        watcher.expect_nothing()
+        bystanders.exchange(100)
+
+    def test_contents_after_stops_and_starts(self):
+        """A reader that is slow in bursts gets every byte, in order."""
+        stopped, client = self.stopped_client(), self.client("sender")
+        n = 400
+        rng = random.Random(7)
+        payloads = [rng.randbytes(rng.choice((0, 100, 5000, 65536))) for _ in range(n)]
+        sent = Background(lambda: [client.data(stopped.id, payload, tag=i) for i, payload in enumerate(payloads)])
+        other = self.client()
+        digest = hashlib.sha256()
+        for i in range(n):
+            if i % 40 == 0:
+                for _ in range(30):
+                    other.ping()
+            digest.update(stopped.expect(DATA, source=client.id, tag=i).payload)
+        sent.join()
+        self.assertEqual(digest.digest(), hashlib.sha256(b"".join(payloads)).digest())
+
+    def test_control_frames_pass(self):
+        """The answer to a question of a receiver that is behind does not wait for all that is queued for it."""
+        stopped, client = self.stopped_client(), self.client("sender")
+        other = self.client()
+        n = 600
+        sender = Sender(client, stopped.id, n)
+        wait_until_paused([sender], other.ping)
+        stopped.send(PING, payload=b"?", tag=5)
+        before_pong = 0
+        while stopped.receive().type != PONG:
+            before_pong += 1
+        say(f"{before_pong} frames of {n} before the PONG")
+        self.assertLess(before_pong, 100)
+        for i in range(before_pong, n):
+            stopped.expect(DATA, source=client.id, tag=i)
+        sender.thread.join()
+
+    def test_many_senders(self):
+        """Each is paused, memory does not grow with their number beyond one batch each, and each gets through in the end."""
+        stopped = self.stopped_client()
+        bystanders = Bystanders(self.address)
+        self.addCleanup(bystanders.close)
+        clients = [self.client() for _ in range(8)]
+        bystanders.exchange(10)
+        before = self.service.rss()
+        n = 200
+        senders = [Sender(c, stopped.id, n) for c in clients]
+        wait_until_paused(senders, bystanders.exchange)
+        grown = self.service.rss() - before
+        say(f"8 senders paused: RSS grown by {grown >> 10} KiB")
+        if not direct1.SANITIZED:
+            self.assertLess(grown, 16 * MEBIBYTE)
+        seen = {c.id: 0 for c in clients}
+        for _ in range(n * len(clients)):
+            frame = stopped.expect(DATA)
+            self.assertEqual(frame.tag, seen[frame.source])
+            seen[frame.source] += 1
+        for sender in senders:
+            sender.thread.join()
+
+    def test_ends_while_others_wait(self):
+        """However the receiver ends, those that were paused for it go on at once, and are told."""
+        for end in (Client.reset if self.transport == "tcp" else Client.close, Client.close, Client.goodbye):
+            stopped, client = self.stopped_client(""), self.client()
+            other = self.client()
+            other.watch(stopped.id)
+            n = 1000
+            sender = Sender(client, stopped.id, n)
+            wait_until_paused([sender], other.ping)
+            end(stopped)
+            begin = time.monotonic()
+            last = client_bounces = 0
+            sender.thread.join()
+            client.data(stopped.id, b"the last", tag=n)
+            while last != n:
+                frame = client.expect(BOUNCE, target=stopped.id)
+                last = frame.tag
+                client_bounces += 1
+            self.assertGreater(client_bounces, 100)
+            self.assertLess(time.monotonic() - begin, 10)
+            presence = direct1.Presence.parse(other.expect(direct1.PRESENCE).payload)
+            self.assertIn(presence.event, (LEFT, WENT_AWAY))
+            if presence.event == WENT_AWAY:
+                other.expect_presence(LEFT, stopped.id)
+            client.close()
+
+    def test_two_that_stop_for_each_other(self):
+        """Both send without reading until both are paused; then both read: no deadlock remains."""
+        a, b = self.stopped_client("a"), self.stopped_client("b")
+        other = self.client()
+        n = 300
+
+        def frames(peer):
+            return b"".join(Frame(DATA, flags=WHOLE, target=peer.id, tag=i, payload=bytes(65536)).pack() for i in range(n))
+
+        threads = [Background(a.send_only, frames(b)), Background(b.send_only, frames(a))]
+        for _ in range(500):
+            other.ping()
+        readers = [Background(lambda me, peer: [me.expect(DATA, source=peer.id).tag for _ in range(n)], *pair)
+                   for pair in ((a, b), (b, a))]
+        for reader in readers:
+            self.assertEqual(reader.join(), list(range(n)))
+        for thread in threads:
+            thread.join()
+
+
+class StoppedReceiverUnix(StoppedReceiver):
+    transport = "unix"
+
+    def stopped_client(self, name="stopped"):
+        return self.client(name)
+
+    def test_sender_that_dies_while_it_is_paused(self):
+        """Its kernel says so; a link that is not read from is looked at all the same, and does not make the service spin."""
+        stopped, client = self.stopped_client(), self.client("sender")
+        watcher = self.client("watcher")
+        watcher.watch(client.id)
+        sender = Sender(client, stopped.id, 1000)
+        wait_until_paused([sender], watcher.ping)
+        client.socket.shutdown(2)
+        client.close()
+        cpu = self.service.cpu_seconds()
+        presence = direct1.Presence.parse(watcher.expect(direct1.PRESENCE).payload)
+        if presence.event == WENT_AWAY:
+            watcher.expect_presence(LEFT, client.id)
+        with self.assertRaises(TimeoutError):
+            watcher.receive(timeout=1)
+        self.assertLess(self.service.cpu_seconds() - cpu, 0.7)
+
+
+class SlowClient(ServiceTest):
+    config = WATER | {"SlowClientTimeoutSec": "500ms"}
+
+    def test_is_disconnected_when_the_service_is_told_to(self):
+        """Only with SlowClientTimeoutSec=; it is said to be for that, and its senders go on."""
+        stopped, client = self.client("stopped", socket_options={"receive_buffer": 16384}), self.client("sender")
+        watcher = self.client("watcher")
+        watcher.watch(stopped.id)
+        sender = Sender(client, stopped.id, 1000)
+        watcher.expect_presence(LEFT, stopped.id, reason=direct1.TOO_SLOW)
+        sender.thread.join()
+        watcher.expect_nothing()
+
+
+class Broadcasts(ServiceTest):
+    config = WATER | {"BroadcastWaitMSec": "300"}
+
+    def test_one_that_stops_is_waited_for_and_then_skipped(self):
+        sender = self.client("sender")
+        others = [self.client(f"other{i}") for i in range(3)]
+        stopped = self.client("stopped", socket_options={"receive_buffer": 16384})
+        n = 300
+
+        def send():
+            for i in range(1, n + 1):
+                sender.data(EVERYONE, bytes(65536), flags=WHOLE | RELIABLE, sequence=i)
+
+        def read(client):
+            gap, last = 0.0, None
+            for i in range(1, n + 1):
+                client.expect(DATA, source=sender.id, sequence=i)
+                now = time.monotonic()
+                if last is not None:
+                    gap = max(gap, now - last)
+                last = now
+            return gap
+
+        begin = time.monotonic()
+        background = Background(send)
+        readers = [Background(read, c) for c in others]
+        gaps = [reader.join() for reader in readers]
+        seconds = time.monotonic() - begin
+        background.join()
+        say(f"{n} broadcasts of 64 KiB in {seconds:.2f} s; longest gap {max(gaps):.3f} s with BroadcastWaitMSec=300")
+        self.assertLess(max(gaps), 0.3 + PROMPT)
+        self.assertLess(seconds, 0.3 * 4 + 4 * PROMPT, "the wait is not paid for every broadcast anew")
+
+        # Now it reads: a beginning without a gap, perhaps more after gaps, and MARKs that make each gap visible.
+        expected, told, skipped = 1, 0, False
+        sender.ping()
+        while max(expected - 1, told) < n:
+            frame = stopped.receive()
+            self.assertEqual(frame.source, sender.id)
+            if frame.type == MARK:
+                self.assertEqual(frame.flags & MARK_BASELINE, 0)
+                told = max(told, frame.sequence)
+                skipped = True
+            else:
+                self.assertEqual(frame.type, DATA)
+                skipped |= frame.sequence != expected
+                self.assertGreaterEqual(frame.sequence, expected)
+                expected = frame.sequence + 1
+        self.assertTrue(skipped, "a receiver that stopped was never skipped")
+        load = sender.answer(direct1.ASK_LOAD).payload
+        self.assertGreater(int.from_bytes(load[32 * 8:33 * 8], "little"), 0, "skipped_broadcasts")
+
+        sender.data(EVERYONE, b"after", flags=WHOLE | RELIABLE, sequence=n + 1)
+        for c in (*others, stopped):
+            c.wait_for(lambda f: f.type == DATA and f.sequence == n + 1)
+
+    def test_targeted_messages_are_never_skipped(self):
+        """What was skipped are broadcasts; messages to the same stopped receiver wait and arrive."""
+        sender, talker = self.client("sender"), self.client("talker")
+        stopped = self.client("stopped", socket_options={"receive_buffer": 16384})
+        reading = Background(lambda: [talker.receive() for _ in range(200)])
+        for i in range(1, 201):
+            sender.data(EVERYONE, bytes(65536), flags=WHOLE | RELIABLE, sequence=i)
+        reading.join()
+        n = 50
+        talking = Background(lambda: [talker.data(stopped.id, bytes(10000), tag=i) for i in range(n)])
+        tags = []
+        while len(tags) < n:
+            frame = stopped.receive()
+            if frame.source == talker.id:
+                tags.append(frame.tag)
+        self.assertEqual(tags, list(range(n)))
+        talking.join()
+
+
+class Death(ServiceTest):
+    def fork_client(self, name):
+        """A client in a process of its own. Returns (pid, id)."""
+        readable, writable = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                c = Client(self.address, name)
+                os.write(writable, direct1.u64(c.id))
+                while True:
+                    c.receive(3600)
+            finally:
+                os._exit(1)
+        os.close(writable)
+        client_id = int.from_bytes(os.read(readable, 8), "little")
+        os.close(readable)
+        return pid, client_id
+
+    def test_killed_client_is_gone_at_once(self):
+        everyone, one = self.client("everyone"), self.client("one")
+        epoch = everyone.watch(0)[0]
+        for _ in range(5):
+            pid, client_id = self.fork_client("worker")
+            everyone.expect_presence(direct1.JOINED, client_id, epoch=epoch + 1)
+            one.watch(client_id)
+            os.kill(pid, signal.SIGKILL)
+            begin = time.monotonic()
+            for w in (one, everyone):
+                w.expect_presence(LEFT, client_id, reason=DIED, epoch=epoch + 2, name="worker")
+            self.assertLess(time.monotonic() - begin, PROMPT)
+            os.waitpid(pid, 0)
+            epoch += 2
+
+    def test_stopped_client_is_not_gone(self):
+        """SIGSTOP is not death: its kernel goes on answering."""
+        self.service.stop()
+        self.service.start(PingIntervalSec="200ms", KernelTimeoutSec="1")
+        w = self.client("watcher")
+        pid, client_id = self.fork_client("worker")
+        try:
+            w.watch(client_id)
+            os.kill(pid, signal.SIGSTOP)
+            w.expect_presence(direct1.WENT_BUSY, client_id)
+            with self.assertRaises(TimeoutError):
+                w.receive(timeout=2)
+            os.kill(pid, signal.SIGCONT)
+            w.expect_presence(direct1.CAME_ALIVE, client_id)
+            w.watch(client_id)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        w.expect_presence(LEFT, client_id, reason=DIED)
+
+
+class DeathUnix(Death):
+    transport = "unix"
+
+
+class Stop(ServiceTest):
+    def test_everybody_is_told(self):
+        """GOODBYE 2 with a delay that differs, so that they do not all come back in one moment."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            clients = [self.client(address=self.service.unix if i % 2 else None) for i in range(60)]
+            self.service.stop(number)
+            delays = [c.expect_goodbye(STOPPING).retry_after_ms for c in clients]
+            say(f"delays from {min(delays)} to {max(delays)} ms")
+            self.assertGreater(len(set(delays)), 20)
+            self.assertGreater(min(delays), 0)
+            self.assertLessEqual(max(delays), 60000)
+            self.service.start()
+
+    def test_what_is_queued_is_flushed(self):
+        """A receiver that lags a little gets all that the service has taken, and then the GOODBYE."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            sender, receiver = self.client(), self.client(socket_options={"receive_buffer": 16384})
+            n = 10
+            for i in range(n):
+                sender.data(receiver.id, bytes(65536), tag=i)
+            sender.ping()
+            self.service.send_signal(number)
+            for i in range(n):
+                receiver.expect(DATA, source=sender.id, tag=i)
+            receiver.expect_goodbye(STOPPING)
+            sender.expect_goodbye(STOPPING)
+            self.service.wait()
+            self.service.start()
+
+    def test_does_not_wait_for_ever(self):
+        """A receiver that never reads, one in the middle of HELLO and one that is probed do not keep the service."""
+        sender, stopped = self.client(), self.client("stopped", socket_options={"receive_buffer": 4096})
+        stopped.answer_pings = False
+        half = self.link()
+        half.send_bytes(direct1.hello("half").pack()[:50])
+        probing = self.link()
+        probing.send_bytes(direct1.hello("stopped").pack())
+        sending = Sender(sender, stopped.id, 10000)
+        wait_until_paused([sending], self.client().ping)
+        begin = time.monotonic()
+        self.service.stop()
+        say(f"stopped after {time.monotonic() - begin:.2f} s")
+        self.assertLess(time.monotonic() - begin, 10)
+        with self.assertRaises(Closed):
+            sending.thread.join()
+
+    def test_twice(self):
+        """A second signal during the stop is no failure."""
+        self.client()
+        self.service.send_signal(signal.SIGTERM)
+        self.service.send_signal(signal.SIGTERM)
+        self.service.wait()
+
+
+class Descriptors(ServiceTest):
+    """The service has only 64 descriptors, and many more come."""
+
+    def setUp(self):
+        self.service = self.start_service(nofile=64)
+
+    def test_flood_of_connects(self):
+        bystanders = Bystanders(self.address)
+        self.addCleanup(bystanders.close)
+        baseline = self.service.n_descriptors()
+        flood = [self.link() for _ in range(200)]
+        for link in flood:
+            link.send_bytes(direct1.hello().pack())
+        self.eventually(lambda: self.service.n_descriptors() >= 60, lambda: f"{self.service.n_descriptors()} descriptors in use")
+
+        begin, cpu = time.monotonic(), self.service.cpu_seconds()
+        while time.monotonic() - begin < 1.5:
+            bystanders.exchange()
+            select.select([], [], [], 0.05)
+        cpu = self.service.cpu_seconds() - cpu
+        say(f"{cpu:.2f} s of CPU in 1.5 s without a free descriptor")
+        if not direct1.SANITIZED:
+            self.assertLess(cpu, 0.3, "accept must not spin")
+        lines = [line for line in self.service.log() if "descriptor" in line.lower() or "too many open files" in line.lower()]
+        self.assertTrue(1 <= len(lines) <= 5, lines)
+
+        for link in flood:
+            link.close()
+        for _ in range(5):
+            with Client(self.address) as c:
+                c.alive(bystanders.a.id)
+        bystanders.exchange()
+        self.eventually(lambda: self.service.n_descriptors() <= baseline,
+                        lambda: f"{self.service.n_descriptors()} descriptors instead of {baseline}")
+
+    def test_places_are_given_one_by_one(self):
+        """Those who wait in the queue get in as others leave, without a new connection."""
+        flood = [self.link() for _ in range(100)]
+        for link in flood:
+            link.send_bytes(direct1.hello().pack())
+        welcomed = 0
+        for link in flood:
+            self.assertEqual(link.receive().type, direct1.WELCOME)
+            link.close()
+            welcomed += 1
+        self.assertEqual(welcomed, 100)
+
+
+if __name__ == "__main__":
+    main()
