@@ -49,8 +49,9 @@ STATE_UNKNOWN, STATE_ALIVE, STATE_BUSY, STATE_AWAY, STATE_GONE = 0, 1, 2, 3, 4
 
 JOINED, LEFT, WENT_AWAY, BACK, WENT_BUSY, CAME_ALIVE = 1, 2, 3, 4, 5, 6
 
-TYPE_NAMES = {HELLO: "HELLO", WELCOME: "WELCOME", REFUSED: "REFUSED", GOODBYE: "GOODBYE", PING: "PING", PONG: "PONG", DATA: "DATA", ACK: "ACK",
-              BOUNCE: "BOUNCE", RESEND: "RESEND", MARK: "MARK", LOST: "LOST", ASK: "ASK", ANSWER: "ANSWER", PRESENCE: "PRESENCE"}
+TYPE_NAMES = {HELLO: "HELLO", WELCOME: "WELCOME", REFUSED: "REFUSED", GOODBYE: "GOODBYE", PING: "PING", PONG: "PONG",
+              DATA: "DATA", ACK: "ACK", BOUNCE: "BOUNCE", RESEND: "RESEND", MARK: "MARK", LOST: "LOST", ASK: "ASK",
+              ANSWER: "ANSWER", PRESENCE: "PRESENCE"}
 
 HEADER = struct.Struct("<IBBHQQQII")
 assert HEADER.size == 40
@@ -486,7 +487,7 @@ class Client(Link):
         return self.wait_for(lambda f: f.type == PONG and f.tag == tag, timeout)
 
     def expect_nothing(self):
-        """Nothing has been forwarded to this client that it did not take: a frame to itself goes the way that others would have."""
+        """Nothing has been forwarded to this client that it did not take: a frame to itself goes the way of all others."""
         tag = 0x80000000 | self.new_tag()
         self.data(self.id, b"barrier", tag=tag)
         self.wait_for(lambda f: f.type == DATA and f.source == self.id and f.tag == tag)

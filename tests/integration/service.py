@@ -42,7 +42,13 @@ class Service:
         self.environment = environment or {}
         self.listen = listen
         self.process = None
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            if self.process and self.process.poll() is None:
+                self.kill()
+            self.finish()
+            raise
 
     def start(self, **config):
         """Also starts it again, on the same state directory and the same local socket, with changed configuration if wished."""

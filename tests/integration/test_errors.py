@@ -148,8 +148,9 @@ class BeforeWelcome(ErrorTest):
     def test_nobody_hears_of_it(self):
         w = self.client()
         epoch = w.watch(0)[0]
-        for frame in (Frame(DATA, flags=WHOLE, target=EVERYONE, payload=b"x"), Frame(DATA, flags=WHOLE, target=w.id, payload=b"x"),
-                      Frame(PING), Frame(ASK, kind=direct1.ASK_LIST, payload=u64(0))):
+        for frame in (Frame(DATA, flags=WHOLE, target=EVERYONE, payload=b"x"),
+                      Frame(DATA, flags=WHOLE, target=w.id, payload=b"x"), Frame(PING),
+                      Frame(ASK, kind=direct1.ASK_LIST, payload=u64(0))):
             link = self.link()
             link.send_bytes(frame.pack())
             link.expect_refused(REFUSED_PROTOCOL)

@@ -111,7 +111,7 @@ class Questions(ServiceTest):
             self.assertEqual(asker.list_page(after)[1], [])
 
     def test_list_shows_who_is_away(self):
-        c, away = self.client(), self.client("worker")
+        c, away = self.client(), self.client("worker", address=self.service.tcp)
         c.watch(away.id)
         away.reset()
         c.expect_presence(WENT_AWAY, away.id)

@@ -8,8 +8,8 @@ from direct1 import (ACK, BACK, BOUNCE, BOUNCE_AWAY, BOUNCE_NO_CLIENT, BROADCAST
                      MARK_BASELINE, PING, PONG, PROTOCOL, RELIABLE, RESEND, SERVICE, STATE_AWAY, WENT_AWAY, WHOLE, Frame, u64)
 from service import Background, ServiceTest, main
 
-SIZES = [0, 1, 2, 3, 7, 8, 39, 40, 41, 255, 256, 1000, 1023, 1024, 4095, 4096, 4097, 32767, 32768, 65495, 65496, 65497, 65534, 65535,
-         65536]
+SIZES = [0, 1, 2, 3, 7, 8, 39, 40, 41, 255, 256, 1000, 1023, 1024, 4095, 4096, 4097, 32767, 32768, 65495, 65496, 65497,
+         65534, 65535, 65536]
 
 
 class Targeted(ServiceTest):
