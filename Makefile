@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# For people. The build system is meson; this says the usual commands for them, and sets up a fresh machine first.
+
+# D-Bus and polkit look for a system service's files below /usr and /etc only, not below /usr/local
+PREFIX = /usr
+BUILD = build
+BUILD_ASAN = build-asan
+BUILD_FUZZ = build-fuzz
+FUZZ_SECONDS = 60
+
+MESON_OPTIONS = --prefix=$(PREFIX) $(if $(CI),-Dwerror=true)
+PYTHON = /usr/bin/python3
+SUMMARY = $(PYTHON) tests/house/summary.py
+
+# A report of a sanitizer ends the program with SIGABRT, a leak included. AddressSanitizer keeps its reports in files, for the case that
+# a test does not look at how a service ended (UndefinedBehaviorSanitizer of gcc can't: its reports are in the log of the tests).
+REPORTS = $(CURDIR)/$(BUILD_ASAN)/reports
+SANITIZED = DIRECTSERVER_SANITIZED=1 \
+        ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1:log_path=$(REPORTS)/asan \
+        UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
+
+all: $(BUILD)/build.ninja
+	meson compile -C $(BUILD)
+
+help:
+	@echo 'make           build into $(BUILD)/'
+	@echo 'make demo      watch a computation run through a private service; sets up the machine first'
+	@echo 'make check     build and run all tests; sets up the machine first'
+	@echo 'make sanitize  all tests again, under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make valgrind  the unit tests under valgrind'
+	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) (needs clang)'
+	@echo 'make bench     the benchmarks'
+	@echo 'make install   install below PREFIX=$(PREFIX) (DESTDIR= for packagers)'
+	@echo 'make clean     remove the build directories'
+
+setup:
+	@packaging/install-build-deps build
+
+setup-check:
+	@packaging/install-build-deps build check
+
+# Only a directory that is not set up yet is: options that were chosen by hand are kept
+$(BUILD)/build.ninja: | setup
+	meson setup $(MESON_OPTIONS) $(BUILD)
+
+$(BUILD_ASAN)/build.ninja: | setup-check
+	meson setup $(MESON_OPTIONS) -Db_sanitize=address,undefined -Db_lundef=false $(BUILD_ASAN)
+
+$(BUILD_FUZZ)/build.ninja: | setup-check
+	CC=clang meson setup -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false $(BUILD_FUZZ)
+
+demo: setup all
+	packaging/demo
+
+check: setup-check all
+	@rm -f $(BUILD)/meson-logs/testlog.json
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs; r=$$?; \
+	$(SUMMARY) $(BUILD)/meson-logs/testlog.json && exit $$r
+
+sanitize: setup-check $(BUILD_ASAN)/build.ninja
+	meson compile -C $(BUILD_ASAN)
+	@rm -rf $(REPORTS) $(BUILD_ASAN)/meson-logs/testlog.json && mkdir $(REPORTS)
+	@$(SANITIZED) meson test -C $(BUILD_ASAN) --no-rebuild --print-errorlogs --timeout-multiplier=4; r=$$?; \
+	$(SUMMARY) $(BUILD_ASAN)/meson-logs/testlog.json $(BUILD_ASAN)/meson-logs/testlog.txt $(REPORTS) && exit $$r
+
+valgrind: setup-check all
+	meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite=unit --timeout-multiplier=20 \
+	        --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect'
+
+fuzz: setup-check $(BUILD_FUZZ)/build.ninja
+	meson compile -C $(BUILD_FUZZ)
+	tests/house/fuzz $(BUILD_FUZZ) $(FUZZ_SECONDS)
+
+bench: all
+	@rm -f $(BUILD)/meson-logs/benchmarklog.json
+	@if meson test -C $(BUILD) --no-rebuild --benchmark --list 2>&1 | grep -qx 'No tests defined.'; then \
+	        echo 'There is no benchmark in this tree yet: nothing was measured.' >&2; exit 1; \
+	fi
+	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose; r=$$?; $(SUMMARY) $(BUILD)/meson-logs/benchmarklog.json && exit $$r
+
+install: all
+	meson install -C $(BUILD) --no-rebuild
+	@[ -n "$(DESTDIR)" ] || packaging/after-install
+
+clean:
+	rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_FUZZ)
+
+.NOTPARALLEL:
+.PHONY: all help setup setup-check demo check sanitize valgrind fuzz bench install clean
