@@ -142,8 +142,8 @@ static void add_listener(Net *n, Listener *l) {
 }
 
 int net_listen(Net *n, const char *text, const char **ret_why) {
-        Address *addresses;
-        size_t n_addresses;
+        Address *addresses = NULL;
+        size_t n_addresses = 0;
         int r;
 
         r = address_parse(text, &addresses, &n_addresses, ret_why);
@@ -154,8 +154,7 @@ int net_listen(Net *n, const char *text, const char **ret_why) {
                 if (r >= 0)
                         add_listener(n, l);
         }
-        if (r >= 0 || n_addresses > 0)
-                free(addresses);
+        free(addresses);
         return r;
 }
 
