@@ -36,7 +36,7 @@ static void rearm(Server *s) {
                 return;
         s->armed_usec = deadline;
         sd_event_source_set_time(s->deadline_source, deadline);
-        sd_event_source_set_enabled(s->deadline_source, deadline == TIMERS_NEVER ? SD_EVENT_OFF : SD_EVENT_ON);
+        sd_event_source_set_enabled(s->deadline_source, deadline == TIMERS_NEVER ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
 }
 
 static void turn(Server *s) {
@@ -64,7 +64,7 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
 static void poke(Server *s) {
         s->armed_usec = 0;
         sd_event_source_set_time(s->deadline_source, 0);
-        sd_event_source_set_enabled(s->deadline_source, SD_EVENT_ON);
+        sd_event_source_set_enabled(s->deadline_source, SD_EVENT_ONESHOT);
 }
 
 /* Signals */
@@ -292,7 +292,7 @@ static int add_sources(Server *s) {
         if (r >= 0)
                 r = sd_event_source_set_priority(s->deadline_source, DATA_PLANE_PRIORITY);
         if (r >= 0)
-                r = sd_event_source_set_enabled(s->deadline_source, SD_EVENT_ON);
+                r = sd_event_source_set_enabled(s->deadline_source, SD_EVENT_ONESHOT);
         return r;
 }
 

@@ -155,28 +155,36 @@ static void resume_member(Link *l, Session *s) {
                 presence_catch_up(r, s);
 }
 
-/* The client of a service before this one, or of this one before it was restarted */
+/* The session of a client of the time before the restart: a ghost, if somebody watches it already. NULL: out of memory. */
+static Session *make_former(Router *r, Session *ghost, const WireHello *hello) {
+        Session *s;
+
+        if (ghost) {
+                session_set_name(ghost, hello->name);
+                if (session_set_program(ghost, hello->program) < 0 || sessions_add_ghost(&r->sessions, ghost) < 0)
+                        return NULL;
+                timers_disarm(&r->timers, &ghost->grace);
+                return ghost;
+        }
+        s = session_new(hello->resume_id, hello->program);
+        if (!s || timers_reserve(&r->timers, 1) < 0)
+                return session_free(s);
+        session_set_name(s, hello->name);
+        if (sessions_add(&r->sessions, s) < 0) {
+                timers_unreserve(&r->timers, 1);
+                return session_free(s);
+        }
+        return s;
+}
+
 static void resume_former(Link *l, Session *ghost, const WireHello *hello) {
         Router *r = l->router;
-        Session *s = ghost ? ghost : session_new(hello->resume_id, hello->program);
-        int e;
+        Session *s = make_former(r, ghost, hello);
 
-        if (!s || (!ghost && timers_reserve(&r->timers, 1) < 0)) {
-                session_free(s);
+        if (!s) {
                 refuse(l, WIRE_REFUSED_FULL, "the service is out of memory");
                 return;
         }
-        session_set_name(s, hello->name);
-        e = ghost ? sessions_add_ghost(&r->sessions, s) : sessions_add(&r->sessions, s);
-        if (e < 0) {
-                if (!ghost) {
-                        timers_unreserve(&r->timers, 1);
-                        session_free(s);
-                }
-                refuse(l, WIRE_REFUSED_FULL, "the service is out of memory");
-                return;
-        }
-        timers_disarm(&r->timers, &s->grace);
         l->session = s;
         s->link = l;
         s->state = WIRE_STATE_ALIVE;

@@ -20,11 +20,8 @@ Session *session_new(uint64_t id, WireText program) {
         s = calloc(1, sizeof(*s));
         if (!s)
                 return NULL;
-        s->program = strndup(program.data, program.size);
-        if (!s->program) {
-                free(s);
-                return NULL;
-        }
+        if (session_set_program(s, program) < 0)
+                return session_free(s);
         s->id = id;
         s->grace = TIMER_INIT(TIMER_GRACE);
         LIST_INIT(&s->watchers);
@@ -38,6 +35,17 @@ Session *session_free(Session *s) {
         free(s->program);
         free(s);
         return NULL;
+}
+
+int session_set_program(Session *s, WireText program) {
+        char *copy;
+
+        copy = strndup(program.data, program.size);
+        if (!copy)
+                return -ENOMEM;
+        free(s->program);
+        s->program = copy;
+        return 0;
 }
 
 void session_set_name(Session *s, WireText name) {

@@ -57,6 +57,9 @@ void sessions_deinit(Sessions *ss);
 Session *session_new(uint64_t id, WireText program);
 Session *session_free(Session *s);
 
+/* What the client says of itself, copied. Returns 0 or -ENOMEM. */
+int session_set_program(Session *s, WireText program);
+
 /* `name` must be valid and not taken. */
 void session_set_name(Session *s, WireText name);
 
