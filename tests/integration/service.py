@@ -6,6 +6,7 @@ exit status 77, which the build takes for "skipped".
 """
 
 import os
+import random
 import re
 import resource
 import shutil
@@ -23,6 +24,9 @@ from direct1 import SANITIZED, TIMEOUT
 SKIP_STATUS = 77
 SANITIZER_REPORT = re.compile(r"ERROR: \w*Sanitizer|LeakSanitizer|runtime error:|WARNING: \w*Sanitizer")
 LISTENING = re.compile(r"Listening on (\S+?)\.?$")
+
+# What a round trip may take beside a transfer on a small, shared machine, in seconds.
+PROMPT = 5.0 if SANITIZED else 1.0
 
 # No PING of the service gets between a test and what it looks at, unless the test asks for that.
 QUIET = {"PingIntervalSec": "60"}
@@ -252,6 +256,33 @@ class Bystanders:
     def close(self):
         self.a.close()
         self.b.close()
+
+
+class Sender:
+    """Sends numbered frames to one target beside the test, and counts them."""
+
+    def __init__(self, client, target, n, size=65536, **fields):
+        self.client, self.target, self.n, self.size, self.fields = client, target, n, size, fields
+        self.sent = 0
+        self.thread = Background(self._run)
+
+    def _run(self):
+        payload = random.Random(6).randbytes(self.size)
+        for i in range(self.n):
+            self.client.data(self.target, payload, tag=i, **self.fields)
+            self.sent = i + 1
+
+
+def wait_until_paused(senders, meanwhile):
+    """Until none of them has got a frame through for half a second. `meanwhile` is what others do in this time."""
+    moved, seen = time.monotonic(), None
+    while time.monotonic() - moved < 0.5:
+        sent = [sender.sent for sender in senders]
+        if sent != seen:
+            moved, seen = time.monotonic(), sent
+        if any(sender.sent == sender.n for sender in senders):
+            raise AssertionError("a sender was never paused")
+        meanwhile()
 
 
 def say(text):

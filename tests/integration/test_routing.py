@@ -160,16 +160,18 @@ class Targeted(ServiceTest):
             seen[frame.source] += 1
 
     def test_both_ways_at_once(self):
-        """Two that send much and read only when they cannot send: neither may be stuck."""
-        a, b = self.pair()
+        """Two that send much, and read only when they cannot send or have sent all: neither may be stuck."""
         n = 300
-        threads = [Background(lambda me, other: [me.data(other.id, bytes(60000), tag=i) for i in range(n)], *pair)
-                   for pair in ((a, b), (b, a))]
-        for thread in threads:
-            thread.join()
-        for me, other in ((a, b), (b, a)):
+
+        def talk(me, other):
+            for i in range(n):
+                me.data(other.id, bytes(60000), tag=i)
             for i in range(n):
                 me.expect(DATA, source=other.id, tag=i)
+
+        a, b = self.pair()
+        for thread in [Background(talk, a, b), Background(talk, b, a)]:
+            thread.join()
 
 
 class TargetedUnix(Targeted):
@@ -292,8 +294,7 @@ class Bounces(ServiceTest):
         """Within GraceSec= of a start they count as away, then as gone. An id that nobody can have is unknown at once."""
         for crash in (True, False):
             with self.subTest(crash=crash):
-                old = self.client("worker")
-                back = self.client("comes-back")
+                old, back = self.client(f"old-{crash}"), self.client(f"back-{crash}")
                 if crash:
                     self.service.kill()
                 else:
@@ -402,7 +403,7 @@ class Marks(ServiceTest):
         n = 300
 
         def send():
-            for i in range(1, n + 1):
+            for i in range(2, n + 1):
                 a.data(EVERYONE, b"x", flags=WHOLE | RELIABLE, sequence=i)
                 a.ping()
 
