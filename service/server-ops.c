@@ -44,7 +44,7 @@ void server_describe(Server *s, const Session *session, ServerClient *ret) {
                 .program = session->program,
                 .address = link ? link->address : "",
                 .state = session->state,
-                .since_usec = realtime_usec() - (now - session->joined_usec),
+                .since_usec = session->since_usec,
                 .messages_in = session->messages_in,
                 .messages_out = session->messages_out,
                 .bytes_in = session->bytes_in,
@@ -67,6 +67,7 @@ static void on_joined(void *userdata, Session *session) {
         Server *s = userdata;
         ServerClient client;
 
+        session->since_usec = realtime_usec();
         if (!s->bus)
                 return;
         server_describe(s, session, &client);

@@ -62,7 +62,6 @@ static void admit(Link *l, Session *s) {
         l->session = s;
         s->link = l;
         s->state = WIRE_STATE_ALIVE;
-        s->joined_usec = r->now;
         presence_tell(r, s, WIRE_EVENT_JOINED, WIRE_REASON_NONE);
         r->ops->joined(r->userdata, s);
         welcome(l, false);
@@ -188,7 +187,6 @@ static void resume_former(Link *l, Session *ghost, const WireHello *hello) {
         l->session = s;
         s->link = l;
         s->state = WIRE_STATE_ALIVE;
-        s->joined_usec = r->now;
         presence_tell_resumed_ghost(r, s);
         r->ops->joined(r->userdata, s);
         welcome(l, true);

@@ -25,7 +25,7 @@ typedef struct Session {
         uint8_t n_name;
         char name[WIRE_NAME_MAX + 1];
         char *program;
-        uint64_t joined_usec;
+        uint64_t since_usec; /* when it joined, on the clock of people; set by whoever hears of that */
         uint64_t last_broadcast; /* the number of its last reliable broadcast; 0: none */
         uint64_t messages_in, messages_out, bytes_in, bytes_out;
         Timer grace;
