@@ -21,6 +21,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#ifdef __GNUC__
+#pragma GCC visibility push(default) /* the library itself is compiled with hidden visibility */
+#endif
 
 typedef struct DirectClient DirectClient;
 typedef struct DirectMessage DirectMessage;
@@ -296,6 +299,9 @@ typedef struct DirectLoad {
 } DirectLoad;
 int direct_load(DirectClient *client, uint64_t timeout_usec, DirectLoad *ret_load, size_t size);
 
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif

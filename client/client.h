@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The handle from the inside: the objects that it is made of, and what its source files call of each other. */
+
+#include "client/assembly.h"
+#include "client/directclient.h"
+#include "client/inbox.h"
+#include "client/link.h"
+#include "client/names.h"
+#include "client/questions.h"
+#include "client/send.h"
+#include "client/session.h"
+#include "client/watches.h"
+
+struct DirectClient {
+        int epoll_fd;
+        int timer_fd;
+        uint64_t timer_armed; /* what timer_fd is set to: 0, now; USEC_NEVER, not at all */
+
+        Link link;
+        Session session;
+        Sender sender;
+        Assembly assembly;
+        Questions questions;
+        Names names;
+        Watches watches;
+        Inbox inbox;
+
+        char *wanted_name; /* NULL: any */
+        char *name;        /* as the service said; or NULL */
+        char *program;
+        uint64_t send_buffer;
+        uint64_t send_timeout;
+        bool reconnect;
+        bool was_refused; /* -EAGAIN was returned, and DIRECT_EVENT_WRITABLE is due */
+        uint64_t output_since; /* when the first of what is to be written was queued; USEC_NEVER: nothing is */
+
+        void *userdata;
+        DirectEventHandler event_handler;
+        void *event_userdata;
+        DirectMessageHandler message_handler;
+        void *message_userdata;
+
+        unsigned n_inside;  /* calls that run the loop; the last to leave updates what the epoll set waits for */
+        bool is_dispatching; /* a handler is being called */
+        bool is_waiting;    /* a blocking function waits for an answer: reading goes on above the bound of the inbox */
+        bool is_freed;      /* direct_client_free() was called from a handler */
+        uint32_t bounced_stream; /* the large message that could not be forwarded last */
+
+        char error[512];
+};
+
+enum {
+        CLIENT_SEND_BUFFER_DEFAULT = 4 * 1024 * 1024,
+        CLIENT_PROGRAM_MAX = 512, /* so that HELLO stays below WIRE_HELLO_FRAME_MAX whatever the name is */
+};
+
+/* client.c */
+
+__attribute__((format(printf, 2, 3))) void client_set_error(DirectClient *client, const char *format, ...);
+/* Copies its texts. Without memory, the event is lost and the next one that gets through is all there is to see. */
+void client_push_event(DirectClient *client, const DirectEvent *event);
+void client_push_event_text(DirectClient *client, const DirectEvent *event, WireText name, WireText text);
+
+/* 0, or -ENOTCONN with the reason in words. */
+int client_check_up(DirectClient *client);
+
+/* transmit.c */
+
+/* What the send buffer holds */
+uint64_t client_get_queued(const DirectClient *client);
+
+/* Room in the send buffer for a message: 0; -EAGAIN, or -ETIMEDOUT and what else waiting can end with; -ENOTCONN. */
+int client_reserve(DirectClient *client, size_t size);
+
+/* Something was queued: writes it if there is enough. */
+void client_output(DirectClient *client);
+
+void client_sent(Sent *sent, void *userdata);
+
+/* loop.c */
+
+int client_loop_init(DirectClient *client);
+void client_loop_deinit(DirectClient *client);
+
+/* One turn: writes, reads, deals with frames and timers; calls no handler. Returns true if there may be more to do at once. */
+bool client_turn(DirectClient *client);
+
+/* Writes now what is queued. Returns true if there is more and the socket may take it. */
+bool client_write(DirectClient *client);
+
+/* Makes the epoll set wait for what is wanted now; `with_pending`: it is readable at once if something lies in memory. */
+void client_arm(DirectClient *client, bool with_pending);
+
+/* The same, unless a caller up the stack is going to. To be called last by whatever changes anything. */
+void client_settle(DirectClient *client);
+
+/* True if the program has reason to call direct_process() without anything coming in. */
+bool client_is_pending(const DirectClient *client);
+
+/* False: there is no room for more that comes in. */
+bool client_wants_input(const DirectClient *client);
+
+/* frames.c: deals with what was read; stops early when there is no room, unless `regardless`. 0, or -EPROTO. */
+int client_read_frames(DirectClient *client, bool regardless);
+bool client_has_frame(const DirectClient *client);
+
+/* peers.c: what presence means to the rest */
+
+void client_presence(DirectClient *client, const WirePresence *presence);
+void client_watch_answer(DirectClient *client, uint64_t id, unsigned state);
+void client_bounce(DirectClient *client, const WireHeader *header);
+
+/* ask.c */
+
+/* Puts a question to the service. Takes over `q`, also on failure. */
+int client_ask(DirectClient *client, Question *q);
+int client_ask_name(DirectClient *client, const char *name);
+void client_ask_watch(uint64_t id, bool on, void *userdata);
+int client_answer(DirectClient *client, const WireHeader *header, const uint8_t *payload);
+void client_question_finished(Question *q, void *userdata);
+
+/* call.c */
+
+/* Sends a request. Takes over `q`, also on failure. Whoever gets it back ends its use of the target's watch. */
+int client_call(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size, Question *q);
+
+/* A message with the flag REPLY came in: taken over. */
+void client_reply(DirectClient *client, DirectMessage *message, uint8_t flags);
+
+/* wait.c: runs the loop until `done` says so or the deadline has passed. 0; -ETIMEDOUT; -ENOBUFS: too much came in meanwhile; -EINTR: a
+ * signal handler ran; -EDEADLK. */
+typedef bool (*WaitDone)(const DirectClient *client, const void *userdata);
+int client_wait_until(DirectClient *client, WaitDone done, const void *userdata, uint64_t deadline);

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* From the bytes of the link to what each type of frame means. The service is trusted to be there, not to be right: what does not fit
+ * the protocol ends the link. */
+
+#include <errno.h>
+
+#include "client/client.h"
+#include "protocol/framer.h"
+
+typedef int (*FrameHandler)(DirectClient *client, const WireHeader *header, const uint8_t *payload);
+
+static int frame_ping(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        if (header->length > WIRE_PING_MAX)
+                return -EPROTO;
+        (void) sender_control(&client->sender, WIRE_PONG, 0, header->tag, payload, header->length); /* no memory: we look busy, as we are */
+        return 0;
+}
+
+static int frame_data(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        if (header->source == 0 || header->source >= WIRE_TARGET_GROUP || (header->flags & WIRE_RESERVED))
+                return -EPROTO;
+        (void) assembly_frame(&client->assembly, header, payload); /* a frame that fits nothing is its sender's affair */
+        return 0;
+}
+
+static int frame_bounce(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        client_bounce(client, header);
+        return 0;
+}
+
+static int frame_presence(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        WirePresence presence;
+
+        if (wire_presence_parse(payload, header->length, &presence) < 0 || presence.id == 0)
+                return -EPROTO;
+        client_presence(client, &presence);
+        return 0;
+}
+
+/* Replies to nothing that we send, and what belongs to flows */
+static int frame_ignore(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        return 0;
+}
+
+static const struct {
+        FrameHandler greeting; /* before we are accepted */
+        FrameHandler up;
+} frame_types[] = {
+        [WIRE_WELCOME] = { session_welcome, NULL },
+        [WIRE_REFUSED] = { session_refused, NULL },
+        [WIRE_GOODBYE] = { session_goodbye, session_goodbye },
+        [WIRE_PING] = { NULL, frame_ping },
+        [WIRE_PONG] = { NULL, frame_ignore },
+        [WIRE_DATA] = { NULL, frame_data },
+        [WIRE_ACK] = { NULL, frame_ignore },
+        [WIRE_BOUNCE] = { NULL, frame_bounce },
+        [WIRE_RESEND] = { NULL, frame_ignore },
+        [WIRE_MARK] = { NULL, frame_ignore },
+        [WIRE_LOST] = { NULL, frame_ignore },
+        [WIRE_ANSWER] = { NULL, client_answer },
+        [WIRE_PRESENCE] = { NULL, frame_presence },
+};
+
+static int client_frame(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        FrameHandler handler = NULL;
+
+        if (header->type < N_ELEMENTS(frame_types))
+                handler = client->session.state == SESSION_UP ? frame_types[header->type].up : frame_types[header->type].greeting;
+        return handler ? handler(client, header, payload) : -EPROTO;
+}
+
+bool client_has_frame(const DirectClient *client) {
+        size_t size;
+
+        return framer_peek(link_get_data(&client->link), link_get_size(&client->link), &size) != FRAMER_E_MORE;
+}
+
+int client_read_frames(DirectClient *client, bool regardless) {
+        const uint8_t *p;
+        WireHeader header;
+        size_t size;
+        int r;
+
+        /* A handler may close the link, or open the next one: then there is no data */
+        while (regardless || client_wants_input(client)) {
+                p = link_get_data(&client->link);
+                r = framer_peek(p, link_get_size(&client->link), &size);
+                if (r == FRAMER_E_MORE)
+                        return 0;
+                if (r == FRAMER_E_LENGTH)
+                        return -EPROTO;
+                wire_header_load(p, &header);
+                link_consume(&client->link, size);
+                r = client_frame(client, &header, p + WIRE_HEADER_SIZE);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* One turn of the handle's loop, and what its one epoll set waits for: the socket, a timer, pipes of direct_send_fd().
+ *
+ * What is to be waited for is computed from the state of the objects in client_settle(), and nowhere else. The timer also stands for work
+ * that needs no waiting: it is set to now while something lies in memory that direct_process() should see. */
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+
+#include "client/client.h"
+
+enum {
+        LOOP_EVENTS_MAX = 16,
+};
+
+int client_loop_init(DirectClient *client) {
+        struct epoll_event event = { .events = EPOLLIN, .data.ptr = &client->timer_fd };
+
+        client->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        if (client->epoll_fd < 0)
+                return -errno;
+        client->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+        if (client->timer_fd < 0)
+                return -errno;
+        client->timer_armed = USEC_NEVER;
+        if (epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, client->timer_fd, &event) < 0)
+                return -errno;
+        return 0;
+}
+
+void client_loop_deinit(DirectClient *client) {
+        client->timer_fd = close_fd(client->timer_fd);
+        client->epoll_fd = close_fd(client->epoll_fd);
+}
+
+static bool session_has_link(const Session *s) {
+        return s->state == SESSION_GREETING || s->state == SESSION_UP;
+}
+
+/* True if there is room for what would be read. While a blocking function waits for its answer, what comes before the answer has to be kept:
+ * the bound is then larger by one message of the largest size. */
+bool client_wants_input(const DirectClient *client) {
+        const Inbox *inbox = &client->inbox;
+
+        if (client->sender.n_control > SENDER_CONTROL_MAX)
+                return false;
+        if (client->is_waiting)
+                return inbox->weight <= usec_add(INBOX_WEIGHT_MAX, client->assembly.max_message);
+        return !inbox->full;
+}
+
+/* The link is at its end. What the service said last, such as why, may still lie in the socket and goes first. */
+static void client_link_failed(DirectClient *client, int error) {
+        int r = 1;
+
+        while (r > 0 && session_has_link(&client->session)) {
+                r = link_read(&client->link);
+                if (client_read_frames(client, true) < 0)
+                        error = -EPROTO;
+        }
+        if (session_has_link(&client->session))
+                session_link_failed(client, error);
+}
+
+static void client_broke_protocol(DirectClient *client) {
+        sender_goodbye(&client->sender, &client->link, WIRE_REASON_PROTOCOL);
+        session_link_failed(client, -EPROTO);
+}
+
+/* Returns true if there may be more to read. */
+static bool client_read(DirectClient *client) {
+        int r;
+
+        r = link_read(&client->link);
+        if (r < 0) {
+                session_link_failed(client, r);
+                return false;
+        }
+        if (client_read_frames(client, false) < 0) {
+                client_broke_protocol(client);
+                return false;
+        }
+        return r > 0;
+}
+
+static void client_tell_writable(DirectClient *client) {
+        if (!client->was_refused || client_get_queued(client) > client->send_buffer / 2)
+                return;
+        client->was_refused = false;
+        client_push_event(client, &(DirectEvent) { .type = DIRECT_EVENT_WRITABLE });
+}
+
+/* Returns true if there is more to write and the socket may take it. */
+bool client_write(DirectClient *client) {
+        int r;
+
+        if (!session_has_link(&client->session) || !sender_has_output(&client->sender))
+                return false;
+        r = sender_write(&client->sender, &client->link);
+        if (r < 0 && r != -EAGAIN) {
+                client_link_failed(client, r);
+                return false;
+        }
+        if (r == 0)
+                client->output_since = USEC_NEVER;
+        client_tell_writable(client);
+        return r > 0;
+}
+
+static void client_expire(DirectClient *client) {
+        uint64_t now = usec_now();
+
+        questions_expire(&client->questions, now);
+        if (client->session.deadline <= now)
+                session_expire(client);
+        if (client->link.fd >= 0 && link_check(&client->link, now) < 0)
+                client_link_failed(client, -ETIMEDOUT);
+}
+
+static void client_clear_timer(DirectClient *client) {
+        uint64_t n;
+
+        if (read(client->timer_fd, &n, sizeof(n)) == sizeof(n))
+                client->timer_armed = USEC_NEVER;
+}
+
+/* Collects what the epoll set has to say: the events of the socket. */
+static uint32_t client_poll(DirectClient *client) {
+        struct epoll_event events[LOOP_EVENTS_MAX];
+        uint32_t socket_events = 0;
+        int n;
+
+        n = epoll_wait(client->epoll_fd, events, LOOP_EVENTS_MAX, 0);
+        for (int i = 0; i < n; i++)
+                if (events[i].data.ptr == &client->link)
+                        socket_events = events[i].events;
+                else if (events[i].data.ptr == &client->timer_fd)
+                        client_clear_timer(client);
+                else
+                        sender_pipe_ready(&client->sender, events[i].data.ptr);
+        return socket_events;
+}
+
+bool client_turn(DirectClient *client) {
+        uint32_t events;
+        bool more = false;
+
+        events = client_poll(client);
+        client_expire(client);
+        if (client->session.state == SESSION_CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
+                session_socket_ready(client);
+        else if (session_has_link(&client->session)) {
+                if (client_read_frames(client, false) < 0)
+                        client_broke_protocol(client);
+                else if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && client_wants_input(client))
+                        more |= client_read(client);
+        }
+        if (!client->link.is_blocked || (events & EPOLLOUT))
+                more |= client_write(client);
+        return more;
+}
+
+bool client_is_pending(const DirectClient *client) {
+        const Inbox *inbox = &client->inbox;
+
+        return inbox_is_waiting(inbox, client->message_handler) || (inbox->unseen && inbox->messages.first) ||
+               (session_has_link(&client->session) && client_wants_input(client) && client_has_frame(client));
+}
+
+static uint32_t client_get_mask(const DirectClient *client) {
+        if (client->session.state == SESSION_CONNECTING)
+                return EPOLLOUT;
+        if (!session_has_link(&client->session))
+                return 0;
+        return (client_wants_input(client) ? EPOLLIN : 0) | (sender_has_output(&client->sender) ? EPOLLOUT : 0);
+}
+
+static uint64_t client_get_deadline(const DirectClient *client) {
+        uint64_t deadline;
+
+        deadline = usec_min(questions_get_deadline(&client->questions), client->session.deadline);
+        return usec_min(deadline, client->link.stall_deadline);
+}
+
+/* A deadline that has moved away leaves the timer as it is: questions come and are answered all the time, and one wake-up for nothing
+ * costs less than setting the timer for each. */
+static void client_set_timer(DirectClient *client, uint64_t deadline) {
+        struct itimerspec spec = {};
+
+        if (deadline >= client->timer_armed && (client->timer_armed != 0 || deadline == 0))
+                return;
+        if (deadline != USEC_NEVER) {
+                spec.it_value.tv_sec = (time_t) (deadline / USEC_PER_SEC);
+                spec.it_value.tv_nsec = deadline == 0 ? 1 : (long) (deadline % USEC_PER_SEC * 1000);
+        }
+        if (timerfd_settime(client->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL) == 0)
+                client->timer_armed = deadline;
+}
+
+void client_arm(DirectClient *client, bool with_pending) {
+        if (link_watch(&client->link, client_get_mask(client)) < 0)
+                client_link_failed(client, -EIO);
+        client_set_timer(client, with_pending && client_is_pending(client) ? 0 : client_get_deadline(client));
+}
+
+void client_settle(DirectClient *client) {
+        if (client->n_inside == 0)
+                client_arm(client, true);
+}

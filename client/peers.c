@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What it means that another client comes, goes, or can't be reached: to calls, names, messages under way, and to the program. */
+
+#include <errno.h>
+
+#include "client/client.h"
+
+static void client_peer_event(DirectClient *client, uint64_t id, int type, int reason, WireText name) {
+        if (watches_is_wanted(&client->watches, id))
+                client_push_event_text(client, &(DirectEvent) { .type = type, .reason = reason, .id = id, .epoch = client->session.epoch },
+                                       name, (WireText) {});
+}
+
+/* `error` is what calls to it end with. */
+static void client_peer_left(DirectClient *client, uint64_t id, int reason, WireText name, int error) {
+        assembly_source_gone(&client->assembly, id);
+        questions_finish_calls(&client->questions, id, error);
+        names_forget_id(&client->names, id);
+        client_peer_event(client, id, DIRECT_EVENT_LEFT, reason, name);
+        watches_forget(&client->watches, id);
+}
+
+void client_presence(DirectClient *client, const WirePresence *presence) {
+        static const struct {
+                int type;
+                WireState state;
+        } events[] = {
+                [WIRE_EVENT_JOINED] = { DIRECT_EVENT_JOINED, WIRE_STATE_ALIVE },
+                [WIRE_EVENT_LEFT] = { DIRECT_EVENT_LEFT, WIRE_STATE_GONE },
+                [WIRE_EVENT_AWAY] = { DIRECT_EVENT_AWAY, WIRE_STATE_AWAY },
+                [WIRE_EVENT_BACK] = { DIRECT_EVENT_BACK, WIRE_STATE_ALIVE },
+                [WIRE_EVENT_BUSY] = { DIRECT_EVENT_BUSY, WIRE_STATE_BUSY },
+                [WIRE_EVENT_ALIVE] = { DIRECT_EVENT_ALIVE, WIRE_STATE_ALIVE },
+        };
+        Watch *watch;
+
+        client->session.epoch = presence->epoch;
+        if (presence->event >= N_ELEMENTS(events) || events[presence->event].type == 0)
+                return; /* of a later version of the protocol */
+        if (presence->event == WIRE_EVENT_LEFT) {
+                client_peer_left(client, presence->id, presence->reason, presence->name, -EPIPE);
+                return;
+        }
+        watch = watches_find(&client->watches, presence->id);
+        if (watch)
+                watch->state = (uint8_t) events[presence->event].state;
+        client_peer_event(client, presence->id, events[presence->event].type, presence->reason, presence->name);
+}
+
+/* Between the last event and the answer to a WATCH, after a reconnection above all, the state may have changed: the program is told as if it
+ * had been there. */
+void client_watch_answer(DirectClient *client, uint64_t id, unsigned state) {
+        Watch *watch;
+        unsigned before;
+        int type;
+
+        watch = watches_find(&client->watches, id);
+        if (!watch)
+                return;
+        if (state == WIRE_STATE_GONE || state == WIRE_STATE_UNKNOWN) {
+                client_peer_left(client, id, DIRECT_REASON_NONE, (WireText) {}, -ENXIO);
+                return;
+        }
+        before = watch->state == WIRE_STATE_UNKNOWN ? WIRE_STATE_ALIVE : watch->state;
+        watch->state = (uint8_t) state;
+        if (before == state)
+                return;
+        type = state == WIRE_STATE_AWAY ? DIRECT_EVENT_AWAY : state == WIRE_STATE_BUSY ? DIRECT_EVENT_BUSY :
+               before == WIRE_STATE_AWAY ? DIRECT_EVENT_BACK : DIRECT_EVENT_ALIVE;
+        client_peer_event(client, id, type, DIRECT_REASON_NONE, (WireText) {});
+}
+
+void client_bounce(DirectClient *client, const WireHeader *header) {
+        static const int errors[] = {
+                [0] = -EIO,
+                [WIRE_BOUNCE_NO_CLIENT] = -ENXIO,
+                [WIRE_BOUNCE_AWAY] = -EHOSTDOWN,
+                [WIRE_BOUNCE_POLICY] = -EACCES,
+                [WIRE_BOUNCE_OVERLOADED] = -EBUSY,
+        };
+        int error = errors[header->kind < N_ELEMENTS(errors) ? header->kind : 0];
+        int r = -ENOENT;
+        Question *q;
+
+        if (error == -ENXIO)
+                names_forget_id(&client->names, header->target);
+        if (header->stream != 0)
+                r = sender_bounce(&client->sender, header->target, header->stream, error);
+        if (header->tag != 0) {
+                /* A request: its call is told. Or a reply: nobody waits for it any more. */
+                q = questions_find(&client->questions, header->tag);
+                if (q && q->kind == QUESTION_CALL && q->target == header->target)
+                        questions_finish(&client->questions, q, error, NULL, 0);
+                return;
+        }
+        if (r == 1)
+                return; /* its handler is told */
+        /* The frames of a large message that were under way come back one by one */
+        if (header->stream != 0 && r == -ENOENT && header->stream == client->bounced_stream)
+                return;
+        client->bounced_stream = header->stream;
+        client_push_event(client, &(DirectEvent) { .type = DIRECT_EVENT_UNDELIVERED, .error = error, .id = header->target });
+}

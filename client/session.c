@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Says HELLO, understands the answer, and decides what a lost link means. It owns the id and the token of the session. When a link is
+ * lost, everything that was under way on it ends here: without flows nobody can tell what has arrived. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "client/client.h"
+
+#define SESSION_CONNECT_TIMEOUT_USEC (30 * USEC_PER_SEC) /* the first time: what directclient.h promises */
+#define SESSION_RENEW_TIMEOUT_USEC (10 * USEC_PER_SEC)   /* later: then the next attempt */
+#define SESSION_QUEUE_PAUSE_USEC (20 * USEC_PER_MSEC)    /* between attempts at a local socket whose queue is full */
+#define SESSION_DELAY_MIN_USEC (100 * USEC_PER_MSEC)
+#define SESSION_DELAY_MAX_USEC (10 * USEC_PER_SEC)
+#define SESSION_DELAY_NAMED_MAX_USEC (60 * USEC_PER_SEC) /* of what GOODBYE names: not for ever, whatever it says */
+#define SESSION_STABLE_USEC (10 * USEC_PER_SEC)          /* a link that lasted so long was a good one: the delay starts small again */
+
+/* What a GOODBYE, by its code, means: renew the link, or give up with an error */
+static const struct {
+        int error;
+        bool renew;
+} goodbyes[_WIRE_REASON_N] = {
+        [WIRE_REASON_NONE] = { .renew = true },
+        [WIRE_REASON_LEAVING] = { .renew = true },
+        [WIRE_REASON_STOPPING] = { .renew = true },
+        [WIRE_REASON_KICKED] = { .error = -ECONNABORTED },
+        [WIRE_REASON_REPLACED] = { .error = -ECONNABORTED },
+        [WIRE_REASON_PROTOCOL] = { .error = -EPROTO },
+        [WIRE_REASON_RESTARTING] = { .renew = true },
+        [WIRE_REASON_TOO_SLOW] = { .renew = true },
+        [WIRE_REASON_UNRESPONSIVE] = { .renew = true },
+        [WIRE_REASON_DIED] = { .renew = true },
+        [WIRE_REASON_LINK_LOST] = { .renew = true },
+};
+
+/* What a REFUSED means: the error, and whether a client that was connected before tries again */
+static const struct {
+        int error;
+        bool renew;
+} refusals[] = {
+        [0] = { .error = -EPROTO },
+        [WIRE_REFUSED_VERSION] = { .error = -EPROTONOSUPPORT },
+        [WIRE_REFUSED_NAME_TAKEN] = { .error = -EADDRINUSE, .renew = true },
+        [WIRE_REFUSED_NAME_INVALID] = { .error = -EINVAL },
+        [WIRE_REFUSED_NOT_AUTHORISED] = { .error = -EPERM },
+        [WIRE_REFUSED_PROTOCOL] = { .error = -EPROTO },
+        [WIRE_REFUSED_FULL] = { .error = -EUSERS, .renew = true },
+        [WIRE_REFUSED_RESUME] = { .error = -EPROTO },
+};
+
+void session_init(Session *s) {
+        *s = (Session) { .deadline = USEC_NEVER };
+        if (getrandom(&s->random, sizeof(s->random), GRND_NONBLOCK) != sizeof(s->random))
+                s->random = usec_now() ^ (uint64_t) getpid() << 32; /* it only spreads reconnections */
+}
+
+static uint64_t session_random(Session *s, uint64_t below) {
+        s->random += UINT64_C(0x9e3779b97f4a7c15);
+        return map_hash_bytes(&s->random, sizeof(s->random)) % below;
+}
+
+/* Full jitter: when a service comes back, its clients do not come all at once. */
+static uint64_t session_delay(Session *s) {
+        uint64_t span = SESSION_DELAY_MIN_USEC;
+
+        for (unsigned i = 0; i < s->n_lost && span < SESSION_DELAY_MAX_USEC; i++)
+                span *= 2;
+        s->n_lost++;
+        return session_random(s, usec_min(span, SESSION_DELAY_MAX_USEC) + 1);
+}
+
+static void session_close(DirectClient *client, int result) {
+        link_close(&client->link);
+        sender_reset(&client->sender, result);
+        assembly_reset(&client->assembly);
+        questions_finish_all(&client->questions, result);
+        names_reset(&client->names);
+        client->output_since = USEC_NEVER;
+        client->session.state = SESSION_IDLE;
+        client->session.deadline = USEC_NEVER;
+}
+
+static void session_give_up(DirectClient *client, int error, int reason, const char *text, size_t n_text) {
+        Session *s = &client->session;
+
+        session_close(client, error == -ETIMEDOUT || error == -ECONNRESET ? error : -ENOTCONN);
+        s->failure = error;
+        s->has_token = false;
+        client_set_error(client, "%.*s", (int) n_text, text);
+        if (!s->is_quiet)
+                client_push_event_text(client, &(DirectEvent) { .type = DIRECT_EVENT_FAILED, .error = error, .reason = reason },
+                                       (WireText) {}, (WireText) { text, n_text });
+}
+
+static void session_give_up_error(DirectClient *client, int error) {
+        char text[128];
+
+        snprintf(text, sizeof(text), "Can't connect: %s", strerror(-error));
+        session_give_up(client, error, DIRECT_REASON_NONE, text, strlen(text));
+}
+
+static void session_pause(DirectClient *client, uint64_t delay) {
+        client->session.state = SESSION_PAUSING;
+        client->session.deadline = usec_add(usec_now(), delay);
+}
+
+/* A link that is lost before it was accepted, or an attempt that came to nothing. */
+static void session_failed(DirectClient *client, int error) {
+        if (!client->session.is_established) {
+                session_give_up_error(client, error);
+                return;
+        }
+        link_close(&client->link);
+        sender_reset(&client->sender, -ECONNRESET);
+        session_pause(client, session_delay(&client->session));
+}
+
+static void session_hello(DirectClient *client) {
+        Session *s = &client->session;
+        const char *name = s->is_established ? client->name : client->wanted_name ?: "";
+        uint8_t payload[WIRE_HELLO_FRAME_MAX - WIRE_HEADER_SIZE];
+        WireHello hello = {
+                .magic = WIRE_MAGIC,
+                .version_min = WIRE_VERSION,
+                .version_max = WIRE_VERSION,
+                .name = { name, strlen(name) },
+                .program = { client->program, strlen(client->program) },
+                .credential = { "", 0 },
+        };
+        int r;
+
+        s->is_resuming = s->has_token;
+        if (s->is_resuming) {
+                hello.resume_id = s->id;
+                memcpy(hello.resume_token, s->token, sizeof(s->token));
+        }
+        r = wire_hello_store(&hello, payload, sizeof(payload));
+        if (r >= 0)
+                r = sender_control(&client->sender, WIRE_HELLO, 0, 0, payload, (size_t) r);
+        if (r < 0) {
+                session_failed(client, r);
+                return;
+        }
+        s->state = SESSION_GREETING;
+        client_write(client);
+}
+
+/* What link_open() or link_finish() said */
+static void session_advance(DirectClient *client, int r) {
+        Session *s = &client->session;
+
+        s->state = SESSION_CONNECTING;
+        if (r == 0)
+                session_hello(client);
+        else if (r == -EAGAIN && usec_now() < s->attempt_end)
+                session_pause(client, SESSION_QUEUE_PAUSE_USEC);
+        else if (r != -EINPROGRESS)
+                session_failed(client, r);
+}
+
+static void session_open(DirectClient *client) {
+        Session *s = &client->session;
+
+        s->deadline = s->attempt_end;
+        session_advance(client, link_open(&client->link));
+}
+
+static void session_attempt(DirectClient *client) {
+        Session *s = &client->session;
+
+        s->attempt_end = usec_add(usec_now(), s->is_established ? SESSION_RENEW_TIMEOUT_USEC : SESSION_CONNECT_TIMEOUT_USEC);
+        session_open(client);
+}
+
+int session_start(DirectClient *client, const char *address, bool is_quiet) {
+        Session *s = &client->session;
+        int r;
+
+        if (s->state != SESSION_IDLE)
+                return -EISCONN;
+        if (client->is_freed)
+                return -EINVAL;
+        r = address_list_resolve(address, &client->link.addresses);
+        if (r < 0) {
+                client_set_error(client, "Can't find '%s': %s", address ?: "$DIRECTSERVER", strerror(-r));
+                return r;
+        }
+        s->is_established = s->has_token = false;
+        s->is_quiet = is_quiet;
+        s->failure = 0;
+        s->n_lost = 0;
+        session_attempt(client);
+        return 0;
+}
+
+void session_stop(DirectClient *client, int result) {
+        if (client->session.state == SESSION_UP)
+                sender_goodbye(&client->sender, &client->link, WIRE_REASON_LEAVING);
+        session_close(client, result);
+        client->session.has_token = false;
+        client->session.failure = result;
+}
+
+void session_socket_ready(DirectClient *client) {
+        session_advance(client, link_finish(&client->link));
+}
+
+/* A link that was up has ended. */
+static void session_lost(DirectClient *client, int reason, const char *text, size_t n_text, bool renew, uint64_t delay) {
+        Session *s = &client->session;
+
+        session_close(client, -ECONNRESET);
+        client_set_error(client, "%.*s", (int) n_text, text);
+        client_push_event_text(client, &(DirectEvent) { .type = DIRECT_EVENT_DISCONNECTED, .reason = reason }, (WireText) {},
+                               (WireText) { text, n_text });
+        if (!renew || !client->reconnect) {
+                s->failure = -ECONNRESET;
+                s->has_token = false;
+                return;
+        }
+        if (usec_now() - s->up_since >= SESSION_STABLE_USEC)
+                s->n_lost = 0;
+        session_pause(client, delay > 0 ? usec_min(delay, SESSION_DELAY_NAMED_MAX_USEC) : session_delay(s));
+}
+
+void session_link_failed(DirectClient *client, int error) {
+        const char *text;
+
+        if (client->session.state != SESSION_UP) {
+                session_failed(client, error == -EPIPE ? -ECONNRESET : error);
+                return;
+        }
+        text = error == -EPIPE ? "The service closed the connection" : strerror(-error);
+        session_lost(client, error == -EPROTO ? DIRECT_REASON_PROTOCOL : DIRECT_REASON_LINK_LOST, text, strlen(text), true, 0);
+}
+
+static int session_set_name(DirectClient *client, WireText name) {
+        char *copy;
+
+        if (client->name && strlen(client->name) == name.size && memcmp(client->name, name.data, name.size) == 0)
+                return 0;
+        copy = strndup(name.data, name.size);
+        if (!copy)
+                return -ENOMEM;
+        free(client->name);
+        client->name = copy;
+        return 0;
+}
+
+int session_welcome(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        Session *s = &client->session;
+        WireWelcome welcome;
+        bool is_resumed;
+
+        if (wire_welcome_parse(payload, header->length, &welcome) < 0 || welcome.version != WIRE_VERSION || welcome.id == 0 ||
+            welcome.id >= WIRE_TARGET_GROUP || welcome.max_payload < WIRE_HELLO_FRAME_MAX ||
+            !wire_name_is_valid(welcome.name.data, welcome.name.size) || session_set_name(client, welcome.name) < 0)
+                return -EPROTO;
+        is_resumed = s->is_resuming && welcome.id == s->id;
+        s->id = welcome.id;
+        s->epoch = welcome.epoch;
+        memcpy(s->token, welcome.resume_token, sizeof(s->token));
+        s->has_token = true;
+        s->is_established = true;
+        s->is_quiet = false;
+        s->state = SESSION_UP;
+        s->deadline = USEC_NEVER;
+        s->up_since = usec_now();
+        client->sender.payload_max = welcome.max_payload < WIRE_PAYLOAD_MAX ? welcome.max_payload : WIRE_PAYLOAD_MAX;
+        watches_renew(&client->watches);
+        client_push_event(client, &(DirectEvent) { .type = DIRECT_EVENT_CONNECTED, .resumed = is_resumed, .id = s->id,
+                                                   .epoch = s->epoch, .name = client->name });
+        return 0;
+}
+
+int session_refused(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        WireReader reader = wire_reader(payload, header->length);
+        unsigned code = header->kind < N_ELEMENTS(refusals) ? header->kind : 0;
+        Session *s = &client->session;
+        WireText text;
+
+        text = wire_read_text16(&reader);
+        if (reader.failed)
+                return -EPROTO;
+        if (code == WIRE_REFUSED_RESUME && s->is_resuming) {
+                s->has_token = false;
+                session_attempt(client);
+        } else if (s->is_established && refusals[code].renew)
+                session_failed(client, refusals[code].error);
+        else if (text.size > 0)
+                session_give_up(client, refusals[code].error, DIRECT_REASON_NONE, text.data, text.size);
+        else
+                session_give_up_error(client, refusals[code].error);
+        return 0;
+}
+
+int session_goodbye(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        unsigned code = header->kind < _WIRE_REASON_N ? header->kind : WIRE_REASON_NONE;
+        WireGoodbye goodbye;
+        const char *text;
+        size_t n_text;
+
+        if (wire_goodbye_parse(payload, header->length, &goodbye) < 0)
+                return -EPROTO;
+        text = goodbye.reason.data;
+        n_text = goodbye.reason.size;
+        if (n_text == 0 && code != WIRE_REASON_KICKED) {
+                text = wire_reason_name(code);
+                n_text = strlen(text);
+        }
+        if (client->session.state != SESSION_UP) {
+                session_failed(client, goodbyes[code].renew ? -ECONNRESET : goodbyes[code].error);
+                return 0;
+        }
+        if (code == WIRE_REASON_KICKED) {
+                session_close(client, -ECONNRESET);
+                client->session.has_token = false;
+                client->session.failure = goodbyes[code].error;
+                client_set_error(client, "Kicked: %.*s", (int) n_text, text);
+                client_push_event_text(client, &(DirectEvent) { .type = DIRECT_EVENT_KICKED, .reason = DIRECT_REASON_KICKED },
+                                       (WireText) {}, (WireText) { text, n_text });
+                return 0;
+        }
+        session_lost(client, (int) code, text, n_text, goodbyes[code].renew, goodbye.retry_after_ms * USEC_PER_MSEC);
+        if (!goodbyes[code].renew)
+                session_give_up(client, goodbyes[code].error, (int) code, text, n_text);
+        return 0;
+}
+
+void session_expire(DirectClient *client) {
+        Session *s = &client->session;
+
+        if (s->state != SESSION_PAUSING)
+                session_failed(client, -ETIMEDOUT);
+        else if (usec_now() < s->attempt_end && !s->is_established)
+                session_open(client); /* the local queue was full */
+        else
+                session_attempt(client);
+}

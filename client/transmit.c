@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The public functions that send: they check, see to the room in the send buffer, and hand over to the sender. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "client/client.h"
+
+enum {
+        TRANSMIT_WRITE_SIZE = 64 * 1024, /* with so much there is no sense in waiting for more to write at once */
+};
+
+uint64_t client_get_queued(const DirectClient *client) {
+        return client->sender.n_queued + client->names.n_queued;
+}
+
+void client_output(DirectClient *client) {
+        if (client->output_since == USEC_NEVER)
+                client->output_since = usec_now();
+        if (client->sender.n_queued >= TRANSMIT_WRITE_SIZE && !client->link.is_blocked)
+                (void) client_write(client);
+}
+
+static bool client_has_room(const DirectClient *client, uint64_t size) {
+        uint64_t n_queued = client_get_queued(client);
+
+        return n_queued == 0 || usec_add(n_queued, size) <= client->send_buffer;
+}
+
+static bool room_done(const DirectClient *client, const void *userdata) {
+        return client->session.state != SESSION_UP || client_has_room(client, *(const uint64_t *) userdata);
+}
+
+int client_reserve(DirectClient *client, size_t size) {
+        uint64_t wanted = size;
+        int r;
+
+        r = client_check_up(client);
+        if (r < 0)
+                return r;
+        if (client_has_room(client, wanted))
+                return 0;
+        if (client->send_timeout == 0 || client->is_dispatching) {
+                client->was_refused = true;
+                return -EAGAIN;
+        }
+        r = client_wait_until(client, room_done, &wanted, usec_add(usec_now(), client->send_timeout));
+        return r < 0 ? r : client_check_up(client);
+}
+
+/* 0 in *ret if there is no handler: nobody is to be told. */
+static int sent_new(DirectSendHandler handler, void *userdata, Sent **ret) {
+        Sent *sent = NULL;
+
+        if (handler) {
+                sent = malloc(sizeof(*sent));
+                if (!sent)
+                        return -ENOMEM;
+                *sent = (Sent) { .handler = handler, .userdata = userdata };
+        }
+        *ret = sent;
+        return 0;
+}
+
+static void sent_deliver(DirectClient *client, Notice *notice) {
+        Sent *sent = container_of(notice, Sent, notice);
+        DirectSendHandler handler = sent->handler;
+        void *userdata = sent->userdata;
+        int result = sent->result;
+
+        free(sent);
+        handler(client, result, userdata);
+}
+
+void client_sent(Sent *sent, void *userdata) {
+        static const NoticeType type = { sent_deliver, sent_deliver };
+        DirectClient *client = userdata;
+
+        inbox_push(&client->inbox, &sent->notice, &type, sizeof(*sent));
+}
+
+static int client_send(DirectClient *client, const Envelope *envelope, const void *data, size_t size, DirectSendHandler handler,
+                       void *userdata) {
+        _cleanup_free_ Sent *sent = NULL;
+        int r;
+
+        if (!data && size > 0)
+                return -EINVAL;
+        r = client_reserve(client, size);
+        if (r < 0)
+                return r;
+        r = sent_new(handler, userdata, &sent);
+        if (r < 0)
+                return r;
+        r = sender_message(&client->sender, envelope, data, size, sent);
+        if (r < 0)
+                return r;
+        sent = NULL;
+        client_output(client);
+        client_settle(client);
+        return 0;
+}
+
+static bool target_is_valid(uint64_t target) {
+        return target > 0 && target < WIRE_TARGET_GROUP;
+}
+
+int direct_send(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size) {
+        return direct_send_async(client, target, kind, data, size, NULL, NULL);
+}
+
+int direct_send_async(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size, DirectSendHandler handler,
+                      void *userdata) {
+        if (!client || !target_is_valid(target))
+                return -EINVAL;
+        return client_send(client, &(Envelope) { .target = target, .kind = kind }, data, size, handler, userdata);
+}
+
+int direct_broadcast(DirectClient *client, uint16_t kind, const void *data, size_t size) {
+        if (!client)
+                return -EINVAL;
+        return client_send(client, &(Envelope) { .target = WIRE_TARGET_BROADCAST, .kind = kind }, data, size, NULL, NULL);
+}
+
+/* The name is asked for when the first message to it comes. */
+static int client_find_name(DirectClient *client, const char *text, Name **ret) {
+        Name *name;
+        int r;
+
+        name = names_find(&client->names, text);
+        if (!name) {
+                name = names_add(&client->names, text);
+                if (!name)
+                        return -ENOMEM;
+                r = client_ask_name(client, text);
+                if (r < 0) {
+                        names_remove(&client->names, name);
+                        return r;
+                }
+        }
+        *ret = name;
+        return 0;
+}
+
+int direct_send_name(DirectClient *client, const char *name, uint16_t kind, const void *data, size_t size) {
+        Envelope envelope = { .kind = kind };
+        Name *known;
+        int r;
+
+        if (!client || !name || !wire_name_is_valid(name, strlen(name)) || (!data && size > 0))
+                return -EINVAL;
+        r = client_reserve(client, size);
+        if (r < 0)
+                return r;
+        r = client_find_name(client, name, &known);
+        if (r < 0)
+                return r;
+        if (known->id == 0)
+                r = names_wait(&client->names, known, &envelope, data, size);
+        else {
+                envelope.target = known->id;
+                r = sender_message(&client->sender, &envelope, data, size, NULL);
+                if (r >= 0)
+                        client_output(client);
+        }
+        client_settle(client);
+        return r;
+}
+
+/* A regular file that fits one frame is a message like any other. Returns 1 if it was one and is sent. */
+static int client_send_small_file(DirectClient *client, const Envelope *envelope, int fd, uint64_t size, DirectSendHandler handler,
+                                  void *userdata) {
+        uint8_t data[4096]; /* more than that is worth a stream, and less is most of what is sent from small files */
+        struct stat st;
+        ssize_t n;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (size == DIRECT_SIZE_UNKNOWN)
+                size = (uint64_t) st.st_size;
+        if (!S_ISREG(st.st_mode) || st.st_size == 0 || size > sizeof(data))
+                return 0;
+        n = pread(fd, data, size, 0);
+        if (n < 0)
+                return -errno;
+        if ((uint64_t) n < size)
+                return 0; /* will fail where the handler can be told */
+        n = client_send(client, envelope, data, size, handler, userdata);
+        return n < 0 ? (int) n : 1;
+}
+
+int direct_send_fd(DirectClient *client, uint64_t target, uint16_t kind, int fd, uint64_t size, DirectSendHandler handler, void *userdata) {
+        Envelope envelope = { .target = target, .kind = kind };
+        _cleanup_free_ Sent *sent = NULL;
+        _cleanup_close_ int copy = -1;
+        int r;
+
+        if (!client || fd < 0 || (!target_is_valid(target) && target != WIRE_TARGET_BROADCAST))
+                return -EINVAL;
+        r = client_check_up(client);
+        if (r < 0)
+                return r;
+        r = client_send_small_file(client, &envelope, fd, size, handler, userdata);
+        if (r != 0)
+                return r < 0 ? r : 0;
+        r = sent_new(handler, userdata, &sent);
+        if (r < 0)
+                return r;
+        copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (copy < 0)
+                return -errno;
+        r = sender_fd(&client->sender, &envelope, copy, size, sent);
+        if (r < 0)
+                return r;
+        copy = -1;
+        sent = NULL;
+        client_settle(client);
+        return 0;
+}
+
+int direct_stream_begin(DirectClient *client, uint64_t target, uint16_t kind, uint64_t total, uint32_t *ret_stream) {
+        int r;
+
+        if (!client || !ret_stream || (!target_is_valid(target) && target != WIRE_TARGET_BROADCAST))
+                return -EINVAL;
+        r = client_check_up(client);
+        if (r < 0)
+                return r;
+        return sender_stream_begin(&client->sender, &(Envelope) { .target = target, .kind = kind }, total, ret_stream);
+}
+
+int direct_stream_write(DirectClient *client, uint32_t stream, const void *data, size_t size) {
+        int r;
+
+        if (!client || (!data && size > 0))
+                return -EINVAL;
+        r = client_reserve(client, size);
+        if (r < 0)
+                return r;
+        r = sender_stream_write(&client->sender, stream, data, size);
+        if (r < 0)
+                return r == -ENOENT ? -EPIPE : r;
+        client_output(client);
+        client_settle(client);
+        return 0;
+}
+
+int direct_stream_end(DirectClient *client, uint32_t stream) {
+        int r;
+
+        if (!client)
+                return -EINVAL;
+        r = client_check_up(client);
+        if (r < 0)
+                return r;
+        r = sender_stream_end(&client->sender, stream);
+        if (r < 0)
+                return r == -ENOENT ? -EPIPE : r;
+        client_output(client);
+        client_settle(client);
+        return 0;
+}
+
+uint64_t direct_get_queued(DirectClient *client) {
+        return client ? client_get_queued(client) : 0;
+}
