@@ -29,7 +29,7 @@ LAYERS = (
           f"protocol|core|net|ssl|crypto|{LIBC}"),
     Layer("service", r"service/", ("protocol", "service", "dbus", "build"), r"directclient", None),
     Layer("client", r"client/", ("protocol", "client", "build"), f"{SYSTEMD}|{LOGGING}", f"protocol|directclient.*|ssl|crypto|{LIBC}"),
-    Layer("directctl", r"tools/(directctl|ctl-)", ("tools", "dbus", "build"), r"directclient", f"systemd|smartcols|{LIBC}"),
+    Layer("directctl", r"tools/(directctl|ctl[-.])", ("tools", "dbus", "build"), r"directclient", f"systemd|smartcols|{LIBC}"),
     Layer("directclient", r"tools/", ("tools", PUBLIC, "build"), SYSTEMD, f"directclient|{LIBC}"),
     Layer("examples", r"examples/", ("examples", PUBLIC), SYSTEMD, f"directclient|png.*|z|{LIBC}"),
 )
