@@ -72,13 +72,14 @@ size_t log_clean_text(const char *text, char *buffer, size_t size) {
         return n;
 }
 
-/* sd_notify(3)'s neighbour, systemd.exec(5): JOURNAL_STREAM is "DEVICE:INODE" of what the service manager connected. */
+/* JOURNAL_STREAM is "DEVICE:INODE" of what the service manager connected, see systemd.exec(5). In a changed root there may be the stream but
+ * no socket, and sd_journal_sendv() calls that a success. */
 static bool stderr_is_journal(void) {
         const char *stream = getenv("JOURNAL_STREAM");
         char expected[64];
         struct stat st;
 
-        if (!stream || fstat(STDERR_FILENO, &st) < 0)
+        if (!stream || fstat(STDERR_FILENO, &st) < 0 || access("/run/systemd/journal/socket", F_OK) < 0)
                 return false;
         snprintf(expected, sizeof(expected), "%ju:%ju", (uintmax_t) st.st_dev, (uintmax_t) st.st_ino);
         return strcmp(stream, expected) == 0;
