@@ -2,12 +2,12 @@
 
 /* Values, errors with their file and line, and the order of files. */
 
-#include <check.h>
 #include <errno.h>
 #include <stddef.h>
 
 #include "service/config-value.h"
 #include "service/config.h"
+#include "run-tests.h"
 #include "temp-directory.h"
 
 #define MSEC UINT64_C(1000)
@@ -176,15 +176,15 @@ static const struct Bad {
 };
 
 START_TEST(bad_input) {
-        const struct Bad *b = &bad[_i];
-        char expected[1024];
-        int r = load_text(b->text);
+        for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+                char expected[1024];
 
-        snprintf(expected, sizeof(expected), "%s%s", temp_path("c.conf"), b->error);
-        ck_assert_int_lt(r, 0);
-        ck_assert_ptr_nonnull(error);
-        ck_assert_str_eq(error, expected);
-        ck_assert_ptr_null(config.listen);
+                snprintf(expected, sizeof(expected), "%s%s", temp_path("c.conf"), bad[i].error);
+                ck_assert_msg(load_text(bad[i].text) < 0, "%s", bad[i].text);
+                ck_assert_ptr_nonnull(error);
+                ck_assert_str_eq(error, expected);
+                ck_assert_ptr_null(config.listen);
+        }
 }
 END_TEST
 
@@ -380,28 +380,6 @@ START_TEST(each_default_is_valid) {
 }
 END_TEST
 
-int main(void) {
-        Suite *suite = suite_create("config");
-        TCase *tests = tcase_create("config");
-        SRunner *runner;
-
-        tcase_add_checked_fixture(tests, setup, teardown);
-        tcase_add_test(tests, defaults);
-        tcase_add_test(tests, everything_set);
-        tcase_add_test(tests, harmless_oddities);
-        tcase_add_loop_test(tests, bad_input, 0, sizeof(bad) / sizeof(bad[0]));
-        tcase_add_test(tests, failure_leaves_the_output_untouched);
-        tcase_add_test(tests, times);
-        tcase_add_test(tests, addresses);
-        tcase_add_test(tests, files_that_are_not_there);
-        tcase_add_test(tests, dropins_of_a_given_file);
-        tcase_add_test(tests, the_administrator_and_the_vendor);
-        tcase_add_test(tests, comparing);
-        tcase_add_test(tests, buses);
-        tcase_add_test(tests, each_default_is_valid);
-        suite_add_tcase(suite, tests);
-        runner = srunner_create(suite);
-        srunner_run_all(runner, CK_ENV);
-        srunner_free(runner);
-        return EXIT_SUCCESS;
-}
+TEST_MAIN_FIXTURE("config", setup, teardown, defaults, everything_set, harmless_oddities, bad_input,
+          failure_leaves_the_output_untouched, times, addresses, files_that_are_not_there, dropins_of_a_given_file,
+          the_administrator_and_the_vendor, comparing, buses, each_default_is_valid)

@@ -2,11 +2,10 @@
 
 /* Frames out of a stream that is cut anywhere, and the limits of a length. */
 
-#include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 
 #include "protocol/framer.h"
+#include "run-tests.h"
 
 /* Four frames: empty, one byte, one of several hundred, empty. */
 enum { N_FRAMES = 4 };
@@ -158,24 +157,5 @@ START_TEST(an_idle_link_owns_no_buffer) {
 }
 END_TEST
 
-int main(void) {
-        Suite *suite = suite_create("framer");
-        TCase *tests = tcase_create("framer");
-        SRunner *runner;
-
-        tcase_set_timeout(tests, 60);
-        tcase_add_checked_fixture(tests, setup, NULL);
-        tcase_add_test(tests, whole);
-        tcase_add_test(tests, byte_by_byte);
-        tcase_add_test(tests, every_split_in_two);
-        tcase_add_test(tests, every_split_in_three);
-        tcase_add_test(tests, the_largest_frame);
-        tcase_add_test(tests, a_length_above_the_limit_is_seen_at_once);
-        tcase_add_test(tests, keeping_has_a_limit);
-        tcase_add_test(tests, an_idle_link_owns_no_buffer);
-        suite_add_tcase(suite, tests);
-        runner = srunner_create(suite);
-        srunner_run_all(runner, CK_ENV);
-        srunner_free(runner);
-        return EXIT_SUCCESS;
-}
+TEST_MAIN_FIXTURE("framer", setup, NULL, whole, byte_by_byte, every_split_in_two, every_split_in_three, the_largest_frame,
+          a_length_above_the_limit_is_seen_at_once, keeping_has_a_limit, an_idle_link_owns_no_buffer)

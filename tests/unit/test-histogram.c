@@ -2,10 +2,9 @@
 
 /* The histogram's error bound, its edges and its percentiles. */
 
-#include <check.h>
-#include <stdlib.h>
 
 #include "service/core/histogram.h"
+#include "run-tests.h"
 
 /* The value that stands for `value`: what a histogram says that holds it, and a larger one that lifts the exact maximum. */
 static uint64_t reported(uint64_t value) {
@@ -108,20 +107,5 @@ START_TEST(huge_counts_do_not_overflow) {
 }
 END_TEST
 
-int main(void) {
-        Suite *suite = suite_create("histogram");
-        TCase *tests = tcase_create("histogram");
-        SRunner *runner;
-
-        tcase_add_test(tests, small_values_are_exact);
-        tcase_add_test(tests, error_is_at_most_a_sixteenth);
-        tcase_add_test(tests, buckets_are_in_order_and_within);
-        tcase_add_test(tests, percentiles);
-        tcase_add_test(tests, the_maximum_is_exact);
-        tcase_add_test(tests, huge_counts_do_not_overflow);
-        suite_add_tcase(suite, tests);
-        runner = srunner_create(suite);
-        srunner_run_all(runner, CK_ENV);
-        srunner_free(runner);
-        return EXIT_SUCCESS;
-}
+TEST_MAIN("histogram", small_values_are_exact, error_is_at_most_a_sixteenth, buckets_are_in_order_and_within, percentiles,
+          the_maximum_is_exact, huge_counts_do_not_overflow)

@@ -2,10 +2,9 @@
 
 /* Rates under a clock that the test drives. */
 
-#include <check.h>
-#include <stdlib.h>
 
 #include "service/core/load.h"
+#include "run-tests.h"
 
 #define SEC UINT64_C(1000000)
 #define BEGIN (UINT64_C(12345) * SEC)
@@ -234,27 +233,6 @@ START_TEST(what_it_does_not_know_stays) {
 }
 END_TEST
 
-int main(void) {
-        Suite *suite = suite_create("load");
-        TCase *tests = tcase_create("load");
-        SRunner *runner;
-
-        tcase_add_checked_fixture(tests, setup, NULL);
-        tcase_add_test(tests, nothing_yet);
-        tcase_add_test(tests, steady);
-        tcase_add_test(tests, first_seconds);
-        tcase_add_test(tests, windows_differ);
-        tcase_add_test(tests, between_samples);
-        tcase_add_test(tests, idle_gap);
-        tcase_add_test(tests, a_gap_without_samples_is_spread);
-        tcase_add_test(tests, a_clock_that_stands_still_or_goes_back);
-        tcase_add_test(tests, a_clock_that_begins_at_zero);
-        tcase_add_test(tests, samples_that_come_too_often);
-        tcase_add_test(tests, large_numbers);
-        tcase_add_test(tests, what_it_does_not_know_stays);
-        suite_add_tcase(suite, tests);
-        runner = srunner_create(suite);
-        srunner_run_all(runner, CK_ENV);
-        srunner_free(runner);
-        return EXIT_SUCCESS;
-}
+TEST_MAIN_FIXTURE("load", setup, NULL, nothing_yet, steady, first_seconds, windows_differ, between_samples, idle_gap,
+          a_gap_without_samples_is_spread, a_clock_that_stands_still_or_goes_back, a_clock_that_begins_at_zero,
+          samples_that_come_too_often, large_numbers, what_it_does_not_know_stays)

@@ -2,7 +2,6 @@
 
 /* What comes out on stderr and in the journal, that nothing else does, and the rate limit. */
 
-#include <check.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -12,6 +11,7 @@
 
 #include "service/log-messages.h"
 #include "service/log.h"
+#include "run-tests.h"
 #include "temp-directory.h"
 
 #define SEC UINT64_C(1000000)
@@ -294,27 +294,6 @@ START_TEST(limit_of_nothing) {
 }
 END_TEST
 
-int main(void) {
-        Suite *suite = suite_create("log");
-        TCase *tests = tcase_create("log");
-        SRunner *runner;
-
-        tcase_add_checked_fixture(tests, setup, teardown);
-        tcase_add_test(tests, to_people);
-        tcase_add_test(tests, fields_are_for_the_journal);
-        tcase_add_test(tests, errno_is_kept);
-        tcase_add_test(tests, control_characters_do_not_get_through);
-        tcase_add_test(tests, long_lines_are_cut);
-        tcase_add_test(tests, cleaning);
-        tcase_add_test(tests, another_stream_is_not_ours);
-        tcase_add_test(tests, to_the_journal);
-        tcase_add_test(tests, the_journal_is_gone);
-        tcase_add_test(tests, message_ids);
-        tcase_add_test(tests, limit);
-        tcase_add_test(tests, limit_of_nothing);
-        suite_add_tcase(suite, tests);
-        runner = srunner_create(suite);
-        srunner_run_all(runner, CK_ENV);
-        srunner_free(runner);
-        return EXIT_SUCCESS;
-}
+TEST_MAIN_FIXTURE("log", setup, teardown, to_people, fields_are_for_the_journal, errno_is_kept,
+          control_characters_do_not_get_through, long_lines_are_cut, cleaning, another_stream_is_not_ours, to_the_journal,
+          the_journal_is_gone, message_ids, limit, limit_of_nothing)

@@ -2,11 +2,10 @@
 
 /* Every payload there and back, every truncation of it, text and names. */
 
-#include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 
 #include "protocol/wire.h"
+#include "run-tests.h"
 
 #define TEXT(s) ((WireText) { .data = (s), .size = sizeof(s) - 1 })
 
@@ -186,50 +185,53 @@ static const struct Payload {
 enum { N_PAYLOADS = sizeof(payloads) / sizeof(payloads[0]) };
 
 START_TEST(there_and_back) {
-        const struct Payload *p = &payloads[_i];
-        uint8_t buffer[BUFFER_SIZE];
+        for (const struct Payload *p = payloads; p < payloads + N_PAYLOADS; p++) {
+                uint8_t buffer[BUFFER_SIZE];
 
-        ck_assert_int_eq(p->store(buffer, sizeof(buffer)), p->size);
-        ck_assert_int_eq(p->parse(buffer, (size_t) p->size), 0);
+                ck_assert_int_eq(p->store(buffer, sizeof(buffer)), p->size);
+                ck_assert_int_eq(p->parse(buffer, (size_t) p->size), 0);
+        }
 }
 END_TEST
 
 START_TEST(bytes_after_the_last_field_are_ignored) {
-        const struct Payload *p = &payloads[_i];
-        uint8_t buffer[BUFFER_SIZE];
+        for (const struct Payload *p = payloads; p < payloads + N_PAYLOADS; p++) {
+                uint8_t buffer[BUFFER_SIZE];
 
-        memset(buffer, 0xff, sizeof(buffer));
-        ck_assert_int_eq(p->store(buffer, sizeof(buffer)), p->size);
-        ck_assert_int_eq(p->parse(buffer, sizeof(buffer)), 0);
+                memset(buffer, 0xff, sizeof(buffer));
+                ck_assert_int_eq(p->store(buffer, sizeof(buffer)), p->size);
+                ck_assert_int_eq(p->parse(buffer, sizeof(buffer)), 0);
+        }
 }
 END_TEST
 
 /* In memory of just that size, so that a sanitizer or valgrind sees a read past the end. */
 START_TEST(every_truncation_fails) {
-        const struct Payload *p = &payloads[_i];
-        uint8_t buffer[BUFFER_SIZE];
+        for (const struct Payload *p = payloads; p < payloads + N_PAYLOADS; p++) {
+                uint8_t buffer[BUFFER_SIZE];
 
-        ck_assert_int_eq(p->store(buffer, sizeof(buffer)), p->size);
-        for (size_t n = 0; n < (size_t) p->size; n++) {
-                uint8_t *copy = malloc(n > 0 ? n : 1);
+                ck_assert_int_eq(p->store(buffer, sizeof(buffer)), p->size);
+                for (size_t n = 0; n < (size_t) p->size; n++) {
+                        uint8_t *copy = malloc(n > 0 ? n : 1);
 
-                ck_assert_ptr_nonnull(copy);
-                memcpy(copy, buffer, n);
-                ck_assert_int_eq(p->parse(copy, n), -EBADMSG);
-                free(copy);
+                        ck_assert_ptr_nonnull(copy);
+                        memcpy(copy, buffer, n);
+                        ck_assert_int_eq(p->parse(copy, n), -EBADMSG);
+                        free(copy);
+                }
         }
 }
 END_TEST
 
 START_TEST(every_buffer_too_small_is_refused) {
-        const struct Payload *p = &payloads[_i];
+        for (const struct Payload *p = payloads; p < payloads + N_PAYLOADS; p++) {
+                for (size_t n = 0; n < (size_t) p->size; n++) {
+                        uint8_t *buffer = malloc(n > 0 ? n : 1);
 
-        for (size_t n = 0; n < (size_t) p->size; n++) {
-                uint8_t *buffer = malloc(n > 0 ? n : 1);
-
-                ck_assert_ptr_nonnull(buffer);
-                ck_assert_int_eq(p->store(buffer, n), -ENOBUFS);
-                free(buffer);
+                        ck_assert_ptr_nonnull(buffer);
+                        ck_assert_int_eq(p->store(buffer, n), -ENOBUFS);
+                        free(buffer);
+                }
         }
 }
 END_TEST
@@ -487,29 +489,7 @@ START_TEST(words_for_numbers) {
 }
 END_TEST
 
-int main(void) {
-        Suite *suite = suite_create("wire");
-        TCase *tests = tcase_create("wire");
-        SRunner *runner;
-
-        tcase_set_timeout(tests, 60);
-        tcase_add_loop_test(tests, there_and_back, 0, N_PAYLOADS);
-        tcase_add_loop_test(tests, bytes_after_the_last_field_are_ignored, 0, N_PAYLOADS);
-        tcase_add_loop_test(tests, every_truncation_fails, 0, N_PAYLOADS);
-        tcase_add_loop_test(tests, every_buffer_too_small_is_refused, 0, N_PAYLOADS);
-        tcase_add_test(tests, failure_leaves_the_output_untouched);
-        tcase_add_test(tests, header_there_and_back);
-        tcase_add_test(tests, integers_at_their_edges);
-        tcase_add_test(tests, a_failed_reader_gives_zeros);
-        tcase_add_test(tests, a_failed_writer_leaves_out_the_whole_field);
-        tcase_add_test(tests, texts_at_their_limits);
-        tcase_add_test(tests, text);
-        tcase_add_test(tests, every_code_point);
-        tcase_add_test(tests, names);
-        tcase_add_test(tests, words_for_numbers);
-        suite_add_tcase(suite, tests);
-        runner = srunner_create(suite);
-        srunner_run_all(runner, CK_ENV);
-        srunner_free(runner);
-        return EXIT_SUCCESS;
-}
+TEST_MAIN("wire", there_and_back, bytes_after_the_last_field_are_ignored, every_truncation_fails,
+          every_buffer_too_small_is_refused, failure_leaves_the_output_untouched, header_there_and_back, integers_at_their_edges,
+          a_failed_reader_gives_zeros, a_failed_writer_leaves_out_the_whole_field, texts_at_their_limits, text, every_code_point,
+          names, words_for_numbers)
