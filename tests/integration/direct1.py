@@ -53,6 +53,14 @@ TYPE_NAMES = {HELLO: "HELLO", WELCOME: "WELCOME", REFUSED: "REFUSED", GOODBYE: "
               DATA: "DATA", ACK: "ACK", BOUNCE: "BOUNCE", RESEND: "RESEND", MARK: "MARK", LOST: "LOST", ASK: "ASK",
               ANSWER: "ANSWER", PRESENCE: "PRESENCE"}
 
+# The fields of the LOAD answer, u64 each, in order.
+LOAD_FIELDS = ["uptime_usec", "clients", "clients_away", "clients_paused", "messages_in", "messages_out", "bytes_in", "bytes_out",
+               *(f"{what}_{seconds}s"
+                 for what in ("messages_in_rate", "messages_out_rate", "bytes_in_rate", "bytes_out_rate", "busy_permille")
+                 for seconds in (1, 10, 60)),
+               "routing_p50_ns", "routing_p90_ns", "routing_p99_ns", "routing_p999_ns", "routing_max_ns",
+               "queued_bytes", "memory_bytes", "cpu_usec", "bounces", "skipped_broadcasts", "protocol_errors"]
+
 HEADER = struct.Struct("<IBBHQQQII")
 assert HEADER.size == 40
 
@@ -528,6 +536,14 @@ class Client(Link):
         """(epoch, state)"""
         r = self.answer(ASK_WATCH, u64(client_id) + u8(on))
         return r.u64(), r.u8()
+
+    def load(self):
+        """The load figures by name."""
+        payload = self.answer(ASK_LOAD).payload
+        if len(payload) % 8:
+            raise AssertionError(f"LOAD of {len(payload)} bytes is not made of u64 fields")
+        r = Reader(payload)
+        return {name: r.u64() for name in LOAD_FIELDS}
 
     def expect_presence(self, event, client_id=None, timeout=TIMEOUT, **fields):
         presence = Presence.parse(self.expect(PRESENCE, timeout).payload)

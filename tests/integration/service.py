@@ -39,9 +39,10 @@ class ServiceFailure(AssertionError):
 class Service:
     """A running service. tcp and unix are its addresses, as direct1.open_socket() takes them."""
 
-    def __init__(self, config=None, nofile=None, environment=None, listen=("tcp", "unix")):
+    def __init__(self, config=None, nofile=None, environment=None, listen=("tcp", "unix"), state=None):
         self.directory = tempfile.mkdtemp(prefix="directserver-")
         self.config = QUIET | (config or {})
+        self.state = state or os.path.join(self.directory, "state")
         self.nofile = nofile
         self.environment = environment or {}
         self.listen = listen
@@ -63,7 +64,7 @@ class Service:
 
         places = {"tcp": "127.0.0.1:0", "tcp6": "[::1]:0", "unix": f"unix:{self.directory}/socket"}
         command = [os.environ["DIRECTSERVER_EXECUTABLE"], f"--config={path}", "--bus=none",
-                   f"--state-directory={self.directory}/state", *(f"--listen={places[kind]}" for kind in self.listen)]
+                   f"--state-directory={self.state}", *(f"--listen={places[kind]}" for kind in self.listen)]
         environment = {k: v for k, v in os.environ.items() if k not in ("JOURNAL_STREAM", "NOTIFY_SOCKET", "STATE_DIRECTORY")}
         self.lines = []
         self.changed = threading.Condition()

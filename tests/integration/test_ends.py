@@ -1,14 +1,77 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Programs that die, services that stop, descriptors that run out."""
 
+import dataclasses
 import os
 import select
 import signal
+import socket
 import time
 
 import direct1
-from direct1 import DATA, DIED, LEFT, STOPPING, Client, Closed
-from service import PROMPT, Bystanders, Sender, ServiceTest, main, say, wait_until_paused
+from direct1 import DATA, DIED, GOODBYE, JOINED, LEAVING, LEFT, STOPPING, WHOLE, Client, Closed, Frame
+from service import PROMPT, Background, Bystanders, Sender, ServiceTest, main, say, wait_until_paused
+
+
+class LastWords(ServiceTest):
+    """What a client has sent before its end is delivered, however it ends in order, and before its end is told."""
+
+    def test_before_the_end(self):
+        receiver = self.client("receiver")
+        receiver.watch(0)
+        n = 200
+        for end in ("goodbye", "close", "half close"):
+            for size in (10, 20000):
+                c = self.client()
+                receiver.expect_presence(JOINED, c.id)
+                frame = Frame(DATA, flags=WHOLE, target=receiver.id, payload=bytes(size))
+                words = b"".join(dataclasses.replace(frame, tag=i).pack() for i in range(n))
+                if end == "goodbye":
+                    words += Frame(GOODBYE, kind=LEAVING, payload=direct1.u32(0) + direct1.text16("")).pack()
+                    words += frame.pack()  # nobody is there any more who could say it
+                sent = Background(c.send_only, words)
+                if size == 10:
+                    sent.join()
+                    self.end(c, end)
+                for i in range(n):
+                    receiver.expect(DATA, source=c.id, tag=i)
+                sent.join()
+                if size != 10:
+                    self.end(c, end)
+                receiver.expect_presence(LEFT, c.id, reason=LEAVING if end == "goodbye" else DIED)
+        receiver.expect_nothing()
+
+    def end(self, client, how):
+        if how == "close":
+            client.close()
+        elif how == "half close":
+            client.socket.shutdown(socket.SHUT_WR)
+
+    def test_to_a_receiver_that_lags(self):
+        """The sender is gone before the receiver reads at all: whatever the service has taken arrives."""
+        receiver = self.client("receiver", socket_options={"receive_buffer": 16384})
+        watcher = self.client("watcher")
+        c = self.client()
+        watcher.watch(c.id)
+        n = 40
+        c.send_bytes(b"".join(Frame(DATA, flags=WHOLE, target=receiver.id, tag=i, payload=bytes(10000)).pack() for i in range(n)))
+        c.close()
+        watcher.expect_presence(LEFT, c.id, reason=DIED)
+        for i in range(n):
+            receiver.expect(DATA, source=c.id, tag=i)
+        receiver.expect_nothing()
+
+    def test_goodbye_is_answered_by_the_end(self):
+        """Whatever code a client gives, also one that only a service would, and whatever else is in the frame."""
+        for code in (0, 1, 2, 3, 5, 10, 11, 0xffff):
+            c = self.client("leaver")
+            c.goodbye(code, "work is done")
+            c.expect_closed()
+        self.client("leaver")
+
+
+class LastWordsUnix(LastWords):
+    transport = "unix"
 
 
 class Death(ServiceTest):

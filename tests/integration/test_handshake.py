@@ -231,6 +231,16 @@ class Refusals(ServiceTest):
         self.client(address=service.tcp)
         self.assertRefused(REFUSED_FULL, address=service.tcp)
 
+    def test_places_are_for_clients(self):
+        """Connections that have not said HELLO take none of them."""
+        service = self.start_service(config={"MaxClients": "2"})
+        silent = [direct1.Link(service.tcp) for _ in range(50)]
+        for _ in range(2):
+            self.client(address=service.tcp)
+        self.assertRefused(REFUSED_FULL, address=service.tcp)
+        for link in silent:
+            link.close()
+
     def test_resume_of_a_full_service(self):
         """An away session still has its place."""
         service = self.start_service(config={"MaxClients": "2"})

@@ -64,6 +64,18 @@ class Takeover(ServiceTest):
         for name in ("answers", "silent"):
             old[name].expect_nothing()
 
+    def test_many_newcomers(self):
+        """All want the name of one that is not heard of any more: one gets it, the others are told that it is taken."""
+        old = self.client("worker")
+        old.answer_pings = False
+        links = [self.link() for _ in range(10)]
+        for link in links:
+            link.send_bytes(hello("worker").pack())
+        old.expect(PING)
+        old.reset()
+        welcomed = [link for link in links if link.receive().type == direct1.WELCOME]
+        self.assertEqual(len(welcomed), 1)
+
     def test_newcomer_that_does_not_wait(self):
         """The newcomer goes while the probe is out; nobody is harmed, and the next one can ask."""
         old = self.client("worker")
@@ -108,6 +120,16 @@ class Identity(ServiceTest):
         self.assertEqual(ids, sorted(ids), "ids grow")
         self.assertEqual(len(set(tokens)), len(tokens))
         self.assertEqual(len(set(instances)), len(instances))
+
+    def test_two_services_with_one_state_directory(self):
+        """As while one is replaced by the next: no id is given twice."""
+        second = self.start_service(state=self.service.state)
+        ids = []
+        for _ in range(300):
+            for service in (self.service, second):
+                with Client(service.unix) as c:
+                    ids.append(c.id)
+        self.assertEqual(len(set(ids)), len(ids))
 
     def test_many_in_one_run(self):
         """More than any block of ids that may have been reserved at once."""
@@ -234,6 +256,46 @@ class Resume(ServiceTest):
             r.expect(DATA, payload=b"to the newest")
             c = r
         watcher.expect_nothing()
+
+    def test_many_links_for_one_session(self):
+        """All resume at one time; the session has one link in the end. Every other is told so, perhaps in place of its WELCOME."""
+        c = self.client("worker")
+        links = [self.link() for _ in range(10)]
+        for link in links:
+            link.send_bytes(hello("worker", resume_id=c.id, resume_token=c.welcome.resume_token).pack())
+        c.expect_goodbye(REPLACED)
+        other = self.client()
+        for link in links:
+            frame = link.receive()
+            if frame.type == direct1.WELCOME:
+                self.assertEqual(direct1.Welcome.parse(frame.payload).id, c.id)
+            else:
+                self.assertEqual((frame.type, frame.kind), (direct1.GOODBYE, REPLACED))
+                link.pending.append(frame)
+        other.data(c.id, b"which one?")
+        last = []
+        for link in links:
+            frame = link.receive()
+            if frame.type == DATA:
+                last.append(link)
+            else:
+                self.assertEqual((frame.type, frame.kind), (direct1.GOODBYE, REPLACED))
+        self.assertEqual(len(last), 1)
+
+    def test_resume_of_a_name_that_is_probed(self):
+        """A newcomer asks for the name of a client that just then comes back over a new link: the name stays with it."""
+        c = self.client("worker")
+        c.answer_pings = False
+        newcomer = self.link()
+        newcomer.send_bytes(hello("worker").pack())
+        c.expect(PING)
+        r = self.client(resume=c.welcome)
+        self.assertEqual(r.id, c.id)
+        reader = Background(newcomer.expect_refused, REFUSED_NAME_TAKEN)
+        while reader.is_alive():
+            r.ping()
+        reader.join()
+        self.assertEqual(r.resolve("worker"), (c.id, STATE_ALIVE))
 
     def test_old_link_that_does_not_read(self):
         """The old link is full and its program stopped: the resume does not wait for it."""
