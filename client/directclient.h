@@ -202,6 +202,9 @@ int direct_stream_end(DirectClient *client, uint32_t stream);
 /* Bytes taken and not yet handed to the kernel (without those of direct_send_fd(), which are not held). */
 uint64_t direct_get_queued(DirectClient *client);
 
+/* Bytes handed to the kernel since the handle was made, all that belongs to the protocol included: to see how far a large message is. */
+uint64_t direct_get_sent(DirectClient *client);
+
 /* ---- Receiving ---- */
 
 /* With a handler, direct_process() hands each message to it (the handler owns it: direct_message_free()); without, messages wait for

@@ -189,6 +189,7 @@ ssize_t link_write(Link *link, const struct iovec *iov, size_t n_iov) {
                 link->stall_deadline = usec_add(usec_now(), LINK_STALL_TIMEOUT_USEC);
         if (n < 0)
                 return link->is_blocked ? -EAGAIN : -errno;
+        link->n_written += (uint64_t) n;
         return n;
 }
 

@@ -30,6 +30,7 @@ typedef struct Link {
         uint8_t *buffer; /* LINK_BUFFER_SIZE; kept from the first connection on */
         size_t start, end;
 
+        uint64_t n_written;      /* bytes, on all connections that this was */
         uint64_t stall_deadline; /* when to look whether the other host acknowledges what was written */
 } Link;
 

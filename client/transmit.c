@@ -267,3 +267,7 @@ int direct_stream_end(DirectClient *client, uint32_t stream) {
 uint64_t direct_get_queued(DirectClient *client) {
         return client ? client_get_queued(client) : 0;
 }
+
+uint64_t direct_get_sent(DirectClient *client) {
+        return client ? client->link.n_written : 0;
+}
