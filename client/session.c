@@ -4,6 +4,7 @@
  * lost, everything that was under way on it ends here: without flows nobody can tell what has arrived. */
 
 #include <errno.h>
+#include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -175,6 +176,20 @@ static void session_attempt(DirectClient *client) {
         session_open(client);
 }
 
+/* The name that was chosen outside, for a program that chooses none itself */
+static int session_default_name(DirectClient *client) {
+        const char *name = getenv("DIRECTSERVER_NAME");
+
+        if (client->wanted_name || !name || name[0] == '\0')
+                return 0;
+        if (!wire_name_is_valid(name, strlen(name))) {
+                client_set_error(client, "$DIRECTSERVER_NAME is not a valid name");
+                return -EINVAL;
+        }
+        client->wanted_name = strdup(name);
+        return client->wanted_name ? 0 : -ENOMEM;
+}
+
 int session_start(DirectClient *client, const char *address, bool is_quiet) {
         Session *s = &client->session;
         int r;
@@ -183,6 +198,9 @@ int session_start(DirectClient *client, const char *address, bool is_quiet) {
                 return -EISCONN;
         if (client->is_freed)
                 return -EINVAL;
+        r = session_default_name(client);
+        if (r < 0)
+                return r;
         r = address_list_resolve(address, &client->link.addresses);
         if (r < 0) {
                 client_set_error(client, "Can't find '%s': %s", address ?: "$DIRECTSERVER", strerror(-r));
