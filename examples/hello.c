@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The first program. "hello alice" waits for a message, as alice; "hello bob alice 'How are you?'" sends one to alice, as bob. */
+
+#include <err.h>
+#include <stdio.h>
+#include <string.h>
+#include <directclient.h>
+
+int main(int argc, char **argv) {
+        DirectClient *client;
+        DirectMessage *message;
+
+        if (argc < 2 || direct_client_new(&client) < 0)
+                errx(1, "usage: hello MY-NAME [NAME TEXT]");
+        if (direct_set_name(client, argv[1]) < 0 || direct_connect(client, NULL) < 0)
+                errx(1, "cannot connect: %s", direct_get_error(client));
+
+        if (argc > 3) {
+                if (direct_send_name(client, argv[2], 0, argv[3], strlen(argv[3])) < 0 || direct_flush(client, DIRECT_FOREVER) < 0)
+                        errx(1, "cannot send: %s", direct_get_error(client));
+        } else {
+                if (direct_receive(client, DIRECT_FOREVER, &message) < 0)
+                        errx(1, "cannot receive: %s", direct_get_error(client));
+                printf("%.*s\n", (int) direct_message_get_size(message), (const char *) direct_message_get_data(message));
+                direct_message_free(message);
+        }
+        direct_client_free(client);
+        return 0;
+}
