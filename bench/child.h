@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A server under measurement: a child process with a private directory and a port that the kernel has chosen. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+typedef struct Child {
+        pid_t pid;
+        char *directory;
+        int log_fd; /* its standard error */
+        uint16_t port;
+        clockid_t clock;
+} Child;
+
+#define CHILD_NULL ((Child) { .log_fd = -1 })
+
+/* Both return when the server listens. 0, or a negative errno; what the server had to say about it is on standard error by then. */
+int child_start_service(const char *path, Child *ret_child);
+int child_start_relay(const char *path, bool broadcast, Child *ret_child);
+
+/* Ends it and removes its directory. */
+void child_stop(Child *c);
+
+/* Processor time so far, all threads, user and system. 0 or a negative errno. */
+int child_get_cpu(const Child *c, uint64_t *ret_nsec);
+
+/* The most memory that it has had so far; 0: not known. */
+uint64_t child_get_peak_kib(const Child *c);
