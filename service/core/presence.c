@@ -2,7 +2,7 @@
 
 /* A watch is one object in two lists, of the watcher and of the watched. Events go in order with forwarded frames, so a client never
  * hears that another has left before the last that it sent. A watcher that does not read must not make the service hold events without
- * bound: beyond PRESENCE_QUEUE_MAX they are left out, and when it reads again it gets the present state of all that it watches. */
+ * bound: PRESENCE_QUEUE_MAX over its high-water mark they are left out, and when it reads again it gets the present state of all that it watches. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -90,7 +90,9 @@ static void event_frame_init(EventFrame *f, Router *r, uint64_t id, WireText nam
 }
 
 static bool can_take_events(const Session *watcher) {
-        return watcher->link && outbox_size(&watcher->link->outbox) <= PRESENCE_QUEUE_MAX;
+        const Link *link = watcher->link;
+
+        return link && outbox_size(&link->outbox) <= link->router->config.outbox_high + PRESENCE_QUEUE_MAX;
 }
 
 static void tell_one(Session *watcher, const EventFrame *f) {

@@ -9,7 +9,7 @@ typedef struct Router Router;
 
 enum {
         PRESENCE_WATCHES_MAX = 4096, /* of one client; more are better served by watching everyone */
-        /* What may be queued for a watcher before it misses events: some ten thousand of them */
+        /* What may be queued for a watcher over its high-water mark before it misses events: some ten thousand of them */
         PRESENCE_QUEUE_MAX = 1024 * 1024,
 };
 
