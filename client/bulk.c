@@ -170,11 +170,11 @@ static void bulk_store_header(Bulk *bulk, uint8_t *p, uint8_t flags, size_t n_pa
 }
 
 /* Tells the receiver that there is no more to come, if it knows of the message at all. */
-static int bulk_abort(Bulk *bulk, Chunk **ret_chunk) {
+static int bulk_abort(Bulk *bulk, ChunkPool *pool, Chunk **ret_chunk) {
         Chunk *chunk = NULL;
 
         if (bulk->begun) {
-                chunk = chunk_new(WIRE_HEADER_SIZE);
+                chunk = chunk_new(pool, WIRE_HEADER_SIZE);
                 if (!chunk)
                         return -ENOMEM;
                 bulk_store_header(bulk, chunk->data, WIRE_LAST | WIRE_FAILED, 0);
@@ -185,12 +185,12 @@ static int bulk_abort(Bulk *bulk, Chunk **ret_chunk) {
 }
 
 /* The next fragment of a message in memory goes out from where it is. */
-static Chunk *bulk_next_memory(Bulk *bulk, size_t payload_max, bool *ret_last) {
+static Chunk *bulk_next_memory(Bulk *bulk, ChunkPool *pool, size_t payload_max, bool *ret_last) {
         size_t n_prefix = bulk->begun ? 0 : BULK_PREFIX_SIZE, n = payload_max - n_prefix;
         uint64_t left = bulk->total - bulk->taken;
         Chunk *chunk;
 
-        chunk = chunk_new(WIRE_HEADER_SIZE + BULK_PREFIX_SIZE);
+        chunk = chunk_new(pool, WIRE_HEADER_SIZE + BULK_PREFIX_SIZE);
         if (!chunk)
                 return NULL;
         *ret_last = left <= n;
@@ -237,58 +237,66 @@ static bool bulk_is_over(const Bulk *bulk, size_t n) {
         return n == 0 || (bulk->total != WIRE_SIZE_UNKNOWN && bulk->taken + n == bulk->total);
 }
 
-static int bulk_next_read(Bulk *bulk, size_t payload_max, Chunk **ret_chunk, bool *ret_last) {
-        size_t n_prefix = bulk->begun ? 0 : BULK_PREFIX_SIZE, size = payload_max - n_prefix;
-        _cleanup_free_ Chunk *chunk = NULL;
-        bool is_last;
-        uint8_t *p;
-        ssize_t n;
+/* What was read goes out, with what belongs in front of it. */
+static void bulk_store_frame(Bulk *bulk, Chunk *chunk, size_t n_prefix, size_t n, bool is_last) {
+        uint8_t *p = chunk->data + WIRE_HEADER_SIZE;
 
-        chunk = chunk_new(WIRE_HEADER_SIZE + payload_max);
-        if (!chunk)
-                return -ENOMEM;
-        p = chunk->data + WIRE_HEADER_SIZE;
-        if (bulk->total != WIRE_SIZE_UNKNOWN && bulk->total - bulk->taken < size)
-                size = (size_t) (bulk->total - bulk->taken);
-        n = bulk_read(bulk, p + n_prefix, size);
-        if (n < 0)
-                return (int) n;
-        is_last = bulk_is_over(bulk, (size_t) n);
-        if (is_last && bulk->total != WIRE_SIZE_UNKNOWN && bulk->taken + (size_t) n < bulk->total)
-                return -EIO; /* the file has become shorter, or the program ended its stream early */
         if (is_last && n_prefix > 0) {
-                memmove(p, p + n_prefix, (size_t) n); /* it is one frame after all, and those announce no total */
+                memmove(p, p + n_prefix, n); /* it is one frame after all, and those announce no total */
                 n_prefix = 0;
         }
         if (n_prefix > 0)
                 wire_store_u64(p, bulk->total);
-        bulk_store_header(bulk, chunk->data, (uint8_t) ((bulk->begun ? 0 : WIRE_FIRST) | (is_last ? WIRE_LAST : 0)), n_prefix + (size_t) n);
-        chunk->n_data = WIRE_HEADER_SIZE + n_prefix + (size_t) n;
+        bulk_store_header(bulk, chunk->data, (uint8_t) ((bulk->begun ? 0 : WIRE_FIRST) | (is_last ? WIRE_LAST : 0)), n_prefix + n);
+        chunk->n_data = WIRE_HEADER_SIZE + n_prefix + n;
         if (bulk->source == BULK_STREAM)
-                chunk->n_queued = (size_t) n;
-        bulk->taken += (size_t) n;
+                chunk->n_queued = n;
+        bulk->taken += n;
+}
+
+static int bulk_next_read(Bulk *bulk, ChunkPool *pool, size_t payload_max, Chunk **ret_chunk, bool *ret_last) {
+        size_t n_prefix = bulk->begun ? 0 : BULK_PREFIX_SIZE, size = payload_max - n_prefix;
+        Chunk *chunk;
+        bool is_last;
+        ssize_t n;
+
+        chunk = chunk_new(pool, WIRE_HEADER_SIZE + payload_max);
+        if (!chunk)
+                return -ENOMEM;
+        if (bulk->total != WIRE_SIZE_UNKNOWN && bulk->total - bulk->taken < size)
+                size = (size_t) (bulk->total - bulk->taken);
+        n = bulk_read(bulk, chunk->data + WIRE_HEADER_SIZE + n_prefix, size);
+        if (n >= 0) {
+                is_last = bulk_is_over(bulk, (size_t) n);
+                if (is_last && bulk->total != WIRE_SIZE_UNKNOWN && bulk->taken + (size_t) n < bulk->total)
+                        n = -EIO; /* the file has become shorter, or the program ended its stream early */
+        }
+        if (n < 0) {
+                chunk_free(pool, chunk);
+                return (int) n;
+        }
+        bulk_store_frame(bulk, chunk, n_prefix, (size_t) n, is_last);
         *ret_last = is_last;
         *ret_chunk = chunk;
-        chunk = NULL;
         return 0;
 }
 
-int bulk_next(Bulk *bulk, size_t payload_max, Chunk **ret_chunk, bool *ret_last) {
+int bulk_next(Bulk *bulk, ChunkPool *pool, size_t payload_max, Chunk **ret_chunk, bool *ret_last) {
         Chunk *chunk;
         int r;
 
         if (bulk->source == BULK_MEMORY) {
-                chunk = bulk_next_memory(bulk, payload_max, ret_last);
+                chunk = bulk_next_memory(bulk, pool, payload_max, ret_last);
                 if (!chunk)
                         return -ENOMEM;
                 bulk->taken += chunk->n_payload;
                 *ret_chunk = chunk;
                 r = 0;
         } else {
-                r = bulk_next_read(bulk, payload_max, ret_chunk, ret_last);
+                r = bulk_next_read(bulk, pool, payload_max, ret_chunk, ret_last);
                 if (r == -EIO) {
                         *ret_last = true;
-                        return bulk_abort(bulk, ret_chunk);
+                        return bulk_abort(bulk, pool, ret_chunk);
                 }
         }
         if (r == 0)

@@ -74,4 +74,4 @@ int bulk_wait(Bulk *bulk);
 
 /* Makes the next frame. 0, and *ret_last says if it is the last one; -EAGAIN: the pipe has nothing; -ENOMEM; or -EIO: the descriptor failed,
  * and the frame tells the receiver so (NULL if it has not heard of the message). */
-int bulk_next(Bulk *bulk, size_t payload_max, Chunk **ret_chunk, bool *ret_last);
+int bulk_next(Bulk *bulk, ChunkPool *pool, size_t payload_max, Chunk **ret_chunk, bool *ret_last);

@@ -38,15 +38,19 @@ struct Chunk {
         uint8_t data[];
 };
 
-/* Room for `size` bytes. NULL: no memory. */
-static inline Chunk *chunk_new(size_t size) {
-        Chunk *chunk;
+/* Chunks with room for one frame of the largest size are kept for the next ones, so that steady traffic allocates nothing. */
+typedef struct ChunkPool {
+        Chunk *free;
+        unsigned n_free;
+} ChunkPool;
 
-        chunk = malloc(sizeof(*chunk) + size);
-        if (chunk)
-                *chunk = (Chunk) { .n_allocated = size };
-        return chunk;
-}
+/* Room for `size` bytes. NULL: no memory. */
+Chunk *chunk_new(ChunkPool *pool, size_t size);
+
+/* Ends its reference to the bulk; `sent` is not its business any more. Takes NULL; returns NULL. */
+Chunk *chunk_free(ChunkPool *pool, Chunk *chunk);
+
+void chunk_pool_deinit(ChunkPool *pool);
 
 static inline size_t chunk_get_size(const Chunk *chunk) {
         return chunk->n_data + chunk->n_payload;

@@ -35,21 +35,12 @@ static void sender_tell(Sender *s, Sent *sent, int result) {
         }
 }
 
-/* A chunk of a common size is kept for the next one, so steady traffic allocates nothing. */
-static void sender_free_chunk(Sender *s, Chunk *chunk) {
-        bulk_unref(chunk->bulk);
-        if (!s->spare && chunk->n_allocated == WIRE_FRAME_MAX)
-                s->spare = chunk;
-        else
-                free(chunk);
-}
-
 static void sender_drop_chunks(Sender *s, Chunk *chunk, int result) {
         while (chunk) {
                 Chunk *next = chunk->next;
 
                 sender_tell(s, chunk->sent, result);
-                sender_free_chunk(s, chunk);
+                chunk_free(&s->pool, chunk);
                 chunk = next;
         }
 }
@@ -80,8 +71,7 @@ void sender_reset(Sender *s, int result) {
 void sender_deinit(Sender *s) {
         sender_reset(s, -ECANCELED);
         map_deinit(&s->by_stream);
-        free(s->spare);
-        s->spare = NULL;
+        chunk_pool_deinit(&s->pool);
 }
 
 /* Small frames */
@@ -91,12 +81,7 @@ static Chunk *sender_get_chunk(Sender *s, size_t n_frame) {
 
         if (chunk && chunk->n_allocated - chunk->n_data >= n_frame)
                 return chunk;
-        chunk = s->spare;
-        s->spare = NULL;
-        if (chunk)
-                *chunk = (Chunk) { .n_allocated = chunk->n_allocated };
-        else
-                chunk = chunk_new(WIRE_FRAME_MAX);
+        chunk = chunk_new(&s->pool, WIRE_FRAME_MAX);
         if (!chunk)
                 return NULL;
         *s->ready_last = chunk;
@@ -321,7 +306,7 @@ static bool sender_put_bulk(Sender *s) {
                 return false;
         bulk = container_of(s->turns.next, Bulk, turns);
         n_before = bulk_get_queued(bulk);
-        r = bulk_next(bulk, s->payload_max, &chunk, &is_last);
+        r = bulk_next(bulk, &s->pool, s->payload_max, &chunk, &is_last);
         s->n_queued -= n_before - bulk_get_queued(bulk);
         if (r == -ENOMEM)
                 return false;
@@ -392,7 +377,7 @@ static void sender_written(Sender *s, size_t n) {
                 s->n_queued -= chunk->n_queued;
                 s->n_control -= chunk->n_control;
                 sender_tell(s, chunk->sent, 0);
-                sender_free_chunk(s, chunk);
+                chunk_free(&s->pool, chunk);
         }
 }
 

@@ -19,7 +19,7 @@ typedef struct Sender {
         Chunk *out;        /* in line for the socket: this order does not change any more */
         Chunk **out_last;
         size_t n_out;
-        Chunk *spare;
+        ChunkPool pool;
 
         List turns;      /* of Bulk: those that can make a frame */
         Map by_stream;   /* of Bulk: all */

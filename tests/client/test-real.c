@@ -194,6 +194,7 @@ START_TEST(test_call) {
         DirectMessage *reply;
         uint64_t id;
         char *data;
+        int r;
 
         data = malloc(size);
         for (size_t i = 0; i < size; i++)
@@ -211,7 +212,8 @@ START_TEST(test_call) {
         ck_assert_int_eq(direct_call(a, id, 13, NULL, 0, PATIENCE, &reply), -EREMOTEIO);
         ck_assert_str_eq(direct_get_error(a), "thirteen is not for me");
         ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
-        ck_assert_int_eq(direct_call(a, id, 1, NULL, 0, PATIENCE, &reply), -ENXIO);
+        r = direct_call(a, id, 1, NULL, 0, PATIENCE, &reply);
+        ck_assert(r == -ENXIO || r == -EPIPE); /* its end may have reached the service before the call or after it */
         ck_assert_int_eq(direct_call(a, direct_get_id(a) + 100, 1, NULL, 0, PATIENCE, &reply), -ENXIO);
         ck_assert_int_eq(direct_call(a, direct_get_id(a), 1, NULL, 0, 10000, &reply), -ETIMEDOUT);
         direct_client_free(a);
