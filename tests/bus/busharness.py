@@ -19,7 +19,7 @@ PATH = '/org/directserver/DirectServer1'
 MANAGER = NAME + '.Manager'
 CLIENT = NAME + '.Client'
 OBJECT_MANAGER = 'org.freedesktop.DBus.ObjectManager'
-NOBODY = 65534
+NOBODY, DAEMON = 65534, 1  # two users that there are everywhere
 
 CONFIGURATION = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
