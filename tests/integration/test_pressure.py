@@ -7,8 +7,8 @@ import select
 import time
 
 import direct1
-from direct1 import (BOUNCE, DATA, EVERYONE, LEFT, MARK, MARK_BASELINE, PING, PONG, RELIABLE, STATE_ALIVE, STATE_BUSY, WENT_AWAY,
-                     WHOLE, Client, Frame)
+from direct1 import (BACK, BOUNCE, DATA, EVERYONE, LEFT, MARK, MARK_BASELINE, PING, PONG, RELIABLE, STATE_ALIVE, STATE_BUSY,
+                     WENT_AWAY, WHOLE, Client, Frame)
 from service import PROMPT, Background, Bystanders, Sender, ServiceTest, main, say, wait_until_paused
 
 MEBIBYTE = 1 << 20
@@ -192,6 +192,85 @@ class StoppedReceiverUnix(StoppedReceiver):
         with self.assertRaises(TimeoutError):
             watcher.receive(timeout=1)
         self.assertLess(self.service.cpu_seconds() - cpu, 0.7)
+
+
+class StoppedWatcher(ServiceTest):
+    """A watcher that reads nothing is told less, not later and later: what is kept for it is bounded, and it can see that it has
+    missed something, and find out what."""
+
+    transport = "unix"
+
+    def test_of_everyone(self):
+        """Thousands come and go meanwhile. The epochs show the gap, and LIST what there is."""
+        w, other = self.client("watcher"), self.client("other")
+        first_epoch = w.watch(0)[0]
+        before = self.service.rss()
+        n = 1000 if direct1.SANITIZED else 8000
+        for i in range(n):
+            with self.client(f"{i:05}".ljust(63, "x")) as c:
+                if i % 2:
+                    c.goodbye()
+                    c.expect_closed()
+        stays = self.client("stays")
+        grown = self.service.rss() - before
+        say(f"{2 * n} events unread: RSS grown by {grown >> 10} KiB")
+        if not direct1.SANITIZED:
+            self.assertLess(grown, 4 * MEBIBYTE)
+
+        last_epoch = first_epoch + 2 * n + 1
+        self.assertEqual(other.list_page(0), (last_epoch, [(c.id, STATE_ALIVE, c.name) for c in (w, other, stays)]))
+        epoch, n_events = first_epoch, 0
+        while epoch < last_epoch:
+            presence = direct1.Presence.parse(w.expect(direct1.PRESENCE).payload)
+            self.assertGreaterEqual(presence.epoch, epoch)
+            epoch = presence.epoch
+            n_events += 1
+        say(f"{n_events} of them told")
+        w.expect_nothing()
+        c = self.client()
+        w.expect_presence(direct1.JOINED, c.id, epoch=last_epoch + 1)
+
+    def test_of_some(self):
+        """It has a lot of messages to read first. Then it knows for each client that it watches how it is now."""
+        w, sender = self.client("watcher"), self.client("sender")
+        watched = [self.client(name, address=self.service.tcp) for name in ("goes", "stays", "lost", "returns")]
+        goes, stays, lost, returns = watched
+        for c in watched:
+            w.watch(c.id)
+        n = 500
+        sending = Sender(sender, w.id, n)
+        observer = self.client()
+        wait_until_paused([sending], observer.ping)
+        for c in watched:
+            observer.watch(c.id)
+        goes.goodbye()
+        observer.expect_presence(LEFT, goes.id)
+        lost.reset()
+        observer.expect_presence(WENT_AWAY, lost.id)
+        observer.expect_presence(LEFT, lost.id)
+        returns.reset()
+        observer.expect_presence(WENT_AWAY, returns.id)
+        self.client(address=self.service.tcp, resume=returns.welcome)
+        observer.expect_presence(BACK, returns.id)
+
+        events, tag = {}, 0
+        while tag < n or events.keys() < {goes.id, lost.id, returns.id}:
+            frame = w.receive()
+            if frame.type == DATA:
+                self.assertEqual((frame.source, frame.tag), (sender.id, tag))
+                tag += 1
+            else:
+                presence = direct1.Presence.parse(frame.payload)
+                events.setdefault(presence.id, []).append(presence)
+        self.assertEqual((events[goes.id][-1].event, events[goes.id][-1].reason), (LEFT, direct1.LEAVING))
+        self.assertEqual((events[lost.id][-1].event, events[lost.id][-1].reason), (LEFT, direct1.LINK_LOST))
+        self.assertIn(BACK, [presence.event for presence in events[returns.id]], "who comes back is always told to be back")
+        self.assertEqual([p.event for p in events.get(stays.id, []) if p.event in (LEFT, WENT_AWAY)], [])
+        sending.thread.join()
+        stays.goodbye()
+        while (presence := direct1.Presence.parse(w.expect(direct1.PRESENCE).payload)).event != LEFT:
+            pass
+        self.assertEqual(presence.id, stays.id)
 
 
 class SlowClient(ServiceTest):

@@ -258,7 +258,7 @@ class Resume(ServiceTest):
         watcher.expect_nothing()
 
     def test_many_links_for_one_session(self):
-        """All resume at one time; the session has one link in the end. Every other is told so, perhaps in place of its WELCOME."""
+        """All resume at one time; the session has one link in the end. Every other is told, perhaps in place of its WELCOME."""
         c = self.client("worker")
         links = [self.link() for _ in range(10)]
         for link in links:
