@@ -7,7 +7,7 @@ import select
 import time
 
 import direct1
-from direct1 import (BACK, BOUNCE, DATA, EVERYONE, LEFT, MARK, MARK_BASELINE, PING, PONG, RELIABLE, STATE_ALIVE, STATE_BUSY,
+from direct1 import (BACK, BOUNCE, DATA, DIED, EVERYONE, LEFT, MARK, MARK_BASELINE, PING, PONG, RELIABLE, STATE_ALIVE, STATE_BUSY,
                      WENT_AWAY, WHOLE, Client, Frame)
 from service import PROMPT, Background, Bystanders, Sender, ServiceTest, main, say, wait_until_paused
 
@@ -192,6 +192,48 @@ class StoppedReceiverUnix(StoppedReceiver):
         with self.assertRaises(TimeoutError):
             watcher.receive(timeout=1)
         self.assertLess(self.service.cpu_seconds() - cpu, 0.7)
+
+
+    def test_many_senders_that_die_while_they_are_paused(self):
+        """More last words than the service takes for a receiver that does not read. It keeps what it can bound, does not spin on
+        the rest, and delivers it when the receiver reads; every sender is gone in the end."""
+        stopped, watcher = self.stopped_client(), self.client("watcher")
+        n = 100
+        senders = [self.client() for _ in range(n)]
+        before = self.service.rss()
+        frame = Frame(DATA, flags=WHOLE, target=stopped.id, payload=bytes(65536)).pack()
+        written = {}
+        for c in senders:
+            written[c.id] = 0
+            try:
+                while (sent := c.socket.send(frame[written[c.id] % len(frame):])) > 0:
+                    written[c.id] += sent
+            except BlockingIOError:
+                pass
+        watcher.watch(0)
+        for c in senders:
+            c.close()
+        cpu = self.service.cpu_seconds()
+        left = []
+        try:
+            while True:
+                left.append(watcher.expect_presence(LEFT, timeout=1, reason=DIED).id)
+        except TimeoutError:
+            pass
+        cpu, grown = self.service.cpu_seconds() - cpu, self.service.rss() - before
+        say(f"{len(left)} of {n} gone, {sum(written.values()) >> 10} KiB written by them, RSS grown by {grown >> 10} KiB, "
+            f"{cpu:.2f} s of CPU")
+        if not direct1.SANITIZED:
+            self.assertLess(grown, 10 * MEBIBYTE + n * 4 * len(frame), "two reads of each, and one share for all")
+            self.assertLess(cpu, 0.7)
+        wanted = {client_id: size // len(frame) for client_id, size in written.items()}
+        frames = {client_id: 0 for client_id in wanted}
+        for _ in range(sum(wanted.values())):
+            frames[stopped.expect(DATA).source] += 1
+        self.assertEqual(frames, wanted, "last words are delivered")
+        while len(left) < n:
+            left.append(watcher.expect_presence(LEFT, reason=DIED).id)
+        self.assertEqual(sorted(left), sorted(written))
 
 
 class StoppedWatcher(ServiceTest):
