@@ -119,7 +119,7 @@ static void hello_fresh(Link *l, const WireHello *hello) {
         }
         l->session = s;
         l->state = LINK_WAITING;
-        LIST_INSERT_HEAD(&r->waiting, l, waiting_entry);
+        TAILQ_INSERT_TAIL(&r->waiting, l, waiting_entry);
         timers_arm(&r->timers, &l->timer, r->now + HANDSHAKE_PROBE_USEC);
         holder->link->probed = true;
         liveness_ping(holder->link);
@@ -239,7 +239,7 @@ void handshake_time_out(Link *l) {
 static Session *stop_waiting(Link *l) {
         Session *s = l->session;
 
-        LIST_REMOVE(l, waiting_entry);
+        TAILQ_REMOVE(&l->router->waiting, l, waiting_entry);
         l->session = NULL;
         l->state = LINK_OPENING;
         return s;
@@ -256,7 +256,7 @@ void handshake_give_up(Link *l) {
 static Link *find_waiting(Router *r, WireText name) {
         Link *l;
 
-        LIST_FOREACH(l, &r->waiting, waiting_entry)
+        TAILQ_FOREACH(l, &r->waiting, waiting_entry)
                 if (l->session->n_name == name.size && memcmp(l->session->name, name.data, name.size) == 0)
                         return l;
         return NULL;

@@ -56,7 +56,7 @@ static void charge(Link *l) {
 /* Nobody reaches the link any more, and nobody waits for it. */
 static void detach(Link *l, LinkState state) {
         if (l->state == LINK_WAITING) {
-                LIST_REMOVE(l, waiting_entry);
+                TAILQ_REMOVE(&l->router->waiting, l, waiting_entry);
                 timers_unreserve(&l->router->timers, 1);
                 session_free(l->session);
         } else if (l->session)

@@ -58,7 +58,7 @@ struct Link {
         struct PauseList pausing; /* who waits for this link */
         Link *last_paused;        /* the last that began to wait for this link */
         TAILQ_ENTRY(Link) dirty_entry;
-        LIST_ENTRY(Link) waiting_entry;
+        TAILQ_ENTRY(Link) waiting_entry;
 };
 
 /* ---- For the data plane ---- */

@@ -35,7 +35,7 @@ int router_new(const RouterConfig *config, const RouterOps *ops, void *userdata,
         r->random = wire_load_u64(seed) ^ wire_load_u64(seed + 8);
         memcpy(r->instance, seed, sizeof(r->instance));
         TAILQ_INIT(&r->dirty);
-        LIST_INIT(&r->waiting);
+        TAILQ_INIT(&r->waiting);
         LIST_INIT(&r->presence.everyone);
         load_init(&r->load, now);
         r->load_timer = TIMER_INIT(TIMER_LOAD);

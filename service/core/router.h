@@ -54,7 +54,6 @@ enum {
 };
 
 TAILQ_HEAD(LinkQueue, Link);
-LIST_HEAD(LinkList, Link);
 
 struct Router {
         RouterConfig config;
@@ -75,7 +74,7 @@ struct Router {
         Timers timers;
         Turn turn;
         struct LinkQueue dirty;
-        struct LinkList waiting; /* for a name */
+        struct LinkQueue waiting; /* for a name, the first in front */
         uint64_t n_links;
         uint64_t n_paused;
         uint64_t queued_bytes;     /* kept in all outboxes */

@@ -247,6 +247,31 @@ START_TEST(probe_is_not_answered) {
 }
 END_TEST
 
+/* Its link fails within the second, in any way: the first that has waited gets the name, the others are refused. */
+START_TEST(probe_fails) {
+        for (int how = LINK_EOF; how <= LINK_TIMEOUT; how++) {
+                FakeLink *a = fake_client(net, "a"), *b = fake_open(net), *c = fake_open(net);
+                uint64_t id = a->id;
+
+                fake_events(net);
+                fake_hello(b, "a");
+                fake_net_run(net);
+                fake_hello(c, "a");
+                fake_net_advance(net, FAKE_SEC / 2);
+                fake_close(a, (LinkEnd) how);
+                ck_assert_int_eq(strncmp(fake_heard(b), "welcome ", 8), 0);
+                ck_assert_str_eq(fake_heard(c), "refused name taken");
+                ck_assert_uint_gt(b->id, id);
+                ck_assert_ptr_null(sessions_find(&net->router->sessions, id));
+                ck_assert_str_eq(fake_events(net), how == LINK_EOF ? "left a died; joined a; refused name taken" :
+                                                   "state a away; left a replaced; joined a; refused name taken");
+                fake_close(b, LINK_EOF);
+                fake_close(c, LINK_EOF);
+                fake_net_run(net);
+        }
+}
+END_TEST
+
 /* What came behind the HELLO of one who waits is not lost, and not read before its time. */
 START_TEST(held_back) {
         FakeLink *a = fake_client(net, "a"), *b = fake_client(net, "b"), *c = fake_open(net);
@@ -324,6 +349,6 @@ START_TEST(bytes_behind_the_end_are_thrown_away) {
 END_TEST
 
 TEST_MAIN_FIXTURE("handshake", setup, teardown, a_welcome, given_names_are_unique, versions, names, malformed, byte_by_byte, no_hello_in_time,
-                  full, a_stopping_service_takes_nobody, probe_is_answered, probe_is_not_answered, held_back,
+                  full, a_stopping_service_takes_nobody, probe_is_answered, probe_is_not_answered, probe_fails, held_back,
                   waiting_ends, the_name_of_an_away_session, 
                   bytes_behind_the_end_are_thrown_away)
