@@ -279,14 +279,21 @@ static void feed_held_back(Link *l) {
 }
 
 void handshake_name_free(Router *r, WireText name) {
-        Link *l = find_waiting(r, name);
+        Link *l;
 
-        if (!l)
+        /* What one of them had sent may have ended it already. The loop that has admitted it goes on with the next; a call for each would
+         * let those who wait choose the depth of the stack. */
+        if (r->admitting)
                 return;
-        admit(l, stop_waiting(l));
-        feed_held_back(l);
+        r->admitting = true;
         while ((l = find_waiting(r, name)))
-                handshake_give_up(l);
+                if (sessions_find_name(&r->sessions, name))
+                        handshake_give_up(l);
+                else {
+                        admit(l, stop_waiting(l));
+                        feed_held_back(l);
+                }
+        r->admitting = false;
 }
 
 void handshake_name_held(Router *r, WireText name) {

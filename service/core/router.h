@@ -75,6 +75,7 @@ struct Router {
         Turn turn;
         struct LinkQueue dirty;
         struct LinkQueue waiting; /* for a name, the first in front */
+        bool admitting;           /* one of them */
         uint64_t n_links;
         uint64_t n_paused;
         uint64_t queued_bytes;     /* kept in all outboxes */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <sys/resource.h>
+
 #include "tests/unit/fake-net.h"
 #include "tests/unit/run-tests.h"
 
@@ -290,6 +292,29 @@ START_TEST(held_back) {
 }
 END_TEST
 
+/* A GOODBYE behind the HELLO frees the name again, for the next. However many do so: the stack must not grow with them. */
+START_TEST(held_back_goodbyes) {
+        enum { N = 10000 };
+        FakeLink *a = fake_client(net, "a"), **waiting = malloc(N * sizeof(*waiting));
+        struct rlimit stack = { .rlim_cur = 512 * 1024, .rlim_max = RLIM_INFINITY };
+
+        setrlimit(RLIMIT_STACK, &stack);
+        for (size_t i = 0; i < N; i++) {
+                waiting[i] = fake_open(net);
+                fake_hello(waiting[i], "a");
+                if (i < N - 1)
+                        fake_simple(waiting[i], WIRE_GOODBYE, 0, 0);
+        }
+        fake_net_run(net);
+        fake_close(a, LINK_EOF);
+        fake_net_run(net);
+        ck_assert_str_eq(fake_heard(waiting[0]), ""); /* it was too late to hear its WELCOME */
+        ck_assert_int_eq(strncmp(fake_heard(waiting[N - 1]), "welcome ", 8), 0);
+        ck_assert_uint_eq(net->router->sessions.n_members, 1);
+        free(waiting);
+}
+END_TEST
+
 /* Who waits may go again, however it does. */
 START_TEST(waiting_ends) {
         for (int how = LINK_EOF; how <= LINK_TIMEOUT; how++) {
@@ -350,5 +375,5 @@ END_TEST
 
 TEST_MAIN_FIXTURE("handshake", setup, teardown, a_welcome, given_names_are_unique, versions, names, malformed, byte_by_byte, no_hello_in_time,
                   full, a_stopping_service_takes_nobody, probe_is_answered, probe_is_not_answered, probe_fails, held_back,
-                  waiting_ends, the_name_of_an_away_session, 
+                  held_back_goodbyes, waiting_ends, the_name_of_an_away_session, 
                   bytes_behind_the_end_are_thrown_away)
