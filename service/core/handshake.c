@@ -94,10 +94,6 @@ static void hello_fresh(Link *l, const WireHello *hello) {
         Session *s;
         uint64_t id;
 
-        if (holder && !holder->link) {
-                router_end_session(r, holder, WIRE_REASON_REPLACED, "");
-                holder = NULL;
-        }
         if (is_full(r) && !holder) {
                 refuse(l, WIRE_REFUSED_FULL, full_text);
                 return;
@@ -113,7 +109,9 @@ static void hello_fresh(Link *l, const WireHello *hello) {
                 give_name(r, s);
         else
                 session_set_name(s, hello->name);
-        if (!holder) {
+        if (!holder || !holder->link) {
+                if (holder)
+                        router_end_session(r, holder, WIRE_REASON_REPLACED, "");
                 admit(l, s);
                 return;
         }

@@ -349,6 +349,21 @@ START_TEST(the_name_of_an_away_session) {
 }
 END_TEST
 
+/* … but not when the newcomer is refused. */
+START_TEST(a_refused_newcomer_takes_no_name) {
+        RouterConfig config = fake_config();
+        FakeLink *a = fake_client(net, "a"), *b = fake_open(net);
+
+        config.max_clients = 1;
+        router_set_config(net->router, &config);
+        fake_close(a, LINK_TIMEOUT);
+        net->router->next_id = net->router->end_id;
+        fake_hello(b, "a");
+        ck_assert_str_eq(fake_heard(b), "refused full");
+        ck_assert_ptr_nonnull(fake_session(a));
+}
+END_TEST
+
 START_TEST(bytes_behind_the_end_are_thrown_away) {
         FakeLink *l = fake_open(net);
         static uint8_t garbage[64 * 1024];
@@ -375,5 +390,5 @@ END_TEST
 
 TEST_MAIN_FIXTURE("handshake", setup, teardown, a_welcome, given_names_are_unique, versions, names, malformed, byte_by_byte, no_hello_in_time,
                   full, a_stopping_service_takes_nobody, probe_is_answered, probe_is_not_answered, probe_fails, held_back,
-                  held_back_goodbyes, waiting_ends, the_name_of_an_away_session, 
+                  held_back_goodbyes, waiting_ends, the_name_of_an_away_session, a_refused_newcomer_takes_no_name,
                   bytes_behind_the_end_are_thrown_away)
