@@ -19,10 +19,10 @@
 enum {
         BUS_CLIENT_PATH_SIZE = sizeof BUS_CLIENT_ROOT + 21, /* "/" and 20 digits */
 
-        /* Calls come before messages of clients, so that administration works under full load; but what takes long waits its turn
-         * like they do: sd-event goes round among sources of the same priority. */
-        BUS_PRIORITY = SD_EVENT_PRIORITY_NORMAL - 10,
-        BUS_WORK_PRIORITY = SD_EVENT_PRIORITY_NORMAL,
+        /* Calls come before messages of clients, so that administration works under full load; but what takes long has the priority of the
+         * data plane, and takes turns with it. */
+        BUS_PRIORITY = SD_EVENT_PRIORITY_NORMAL,
+        BUS_WORK_PRIORITY = SD_EVENT_PRIORITY_NORMAL + 10,
 
         BUS_SLICE_USEC = 500, /* what announcements and listings may take of one turn of the loop */
 };
@@ -58,8 +58,7 @@ struct Bus {
         BusLister lister;
         bool lister_next; /* announcements and listings take turns */
 
-        sd_event_source *work;  /* on while there is something to announce or to list */
-        sd_event_source *pause; /* on while there is, but sd-bus holds too much that the bus has not taken yet */
+        sd_event_source *work; /* a timer, on while there is something to announce or to list */
 
         BusManagerView manager;
         BusClientView client;

@@ -27,9 +27,6 @@ enum {
         BUS_LISTINGS_QUEUED_MAX = 2,  /* at up to 7 MiB each with 10,000 clients */
 };
 
-static int on_retry(sd_event_source *source, uint64_t usec, void *userdata);
-static int on_work(sd_event_source *source, void *userdata);
-
 uint64_t bus_now(void) {
         struct timespec now;
 
@@ -63,7 +60,6 @@ static void bus_disconnect(Bus *bus) {
         bus_lister_deinit(&bus->lister);
         bus->polkit = polkit_free(bus->polkit);
         (void) sd_event_source_set_enabled(bus->work, SD_EVENT_OFF);
-        (void) sd_event_source_set_enabled(bus->pause, SD_EVENT_OFF);
         if (bus->sd_bus)
                 (void) sd_bus_detach_event(bus->sd_bus);
         bus->sd_bus = sd_bus_close_unref(bus->sd_bus); /* without a flush, which would wait for a bus that may be stuck */
@@ -213,15 +209,18 @@ static bool bus_has_work(const Bus *bus) {
         return bus->announcer.first || bus->lister.first;
 }
 
-void bus_wake(Bus *bus) {
-        int enabled = SD_EVENT_OFF;
-
-        (void) sd_event_source_get_enabled(bus->pause, &enabled);
-        if (enabled == SD_EVENT_OFF && bus_has_work(bus))
-                (void) sd_event_source_set_enabled(bus->work, SD_EVENT_ON);
+/* A timer, not a deferred source: sd-event takes that for pending since long ago, and it would always go before the data plane. */
+static void bus_schedule(Bus *bus, uint64_t delay_usec) {
+        if (sd_event_source_set_time_relative(bus->work, delay_usec) < 0 || sd_event_source_set_enabled(bus->work, SD_EVENT_ONESHOT) < 0)
+                log_error(0, "There is no timer for what is to be said on the bus");
 }
 
-static int on_work(sd_event_source *source, void *userdata) {
+void bus_wake(Bus *bus) {
+        if (bus_has_work(bus) && sd_event_source_get_enabled(bus->work, NULL) == 0)
+                bus_schedule(bus, 0);
+}
+
+static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
         Bus *bus = userdata;
         uint64_t deadline_usec = bus_now() + BUS_SLICE_USEC;
         bool room = true;
@@ -238,18 +237,8 @@ static int on_work(sd_event_source *source, void *userdata) {
                 bus_announcer_run(bus, deadline_usec);
                 bus->lister_next = true;
         }
-
-        if (!bus_has_work(bus) || !room)
-                (void) sd_event_source_set_enabled(bus->work, SD_EVENT_OFF);
-        if (bus_has_work(bus) && !room) {
-                (void) sd_event_source_set_time_relative(bus->pause, BUS_PAUSE_USEC);
-                (void) sd_event_source_set_enabled(bus->pause, SD_EVENT_ONESHOT);
-        }
-        return 0;
-}
-
-static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata) {
-        bus_wake(userdata);
+        if (bus_has_work(bus))
+                bus_schedule(bus, room ? 0 : BUS_PAUSE_USEC);
         return 0;
 }
 
@@ -295,17 +284,13 @@ int bus_new(sd_event *event, Server *server, BusKind kind, Bus **ret_bus) {
         r = sd_event_add_time(event, &bus->retry, CLOCK_MONOTONIC, UINT64_MAX, 0, on_retry, bus);
         if (r < 0)
                 return r;
-        r = sd_event_add_time(event, &bus->pause, CLOCK_MONOTONIC, UINT64_MAX, 1, on_pause_over, bus);
-        if (r < 0)
-                return r;
-        r = sd_event_add_defer(event, &bus->work, on_work, bus);
+        r = sd_event_add_time(event, &bus->work, CLOCK_MONOTONIC, UINT64_MAX, 1, on_work, bus);
         if (r < 0)
                 return r;
         r = sd_event_source_set_priority(bus->work, BUS_WORK_PRIORITY);
         if (r < 0)
                 return r;
         (void) sd_event_source_set_enabled(bus->retry, SD_EVENT_OFF); /* they are born enabled */
-        (void) sd_event_source_set_enabled(bus->pause, SD_EVENT_OFF);
         (void) sd_event_source_set_enabled(bus->work, SD_EVENT_OFF);
         bus_connect_or_retry(bus);
 
@@ -319,7 +304,6 @@ Bus *bus_free(Bus *bus) {
                 return NULL;
         bus_disconnect(bus);
         sd_event_source_disable_unref(bus->retry);
-        sd_event_source_disable_unref(bus->pause);
         sd_event_source_disable_unref(bus->work);
         sd_event_unref(bus->event);
         free(bus);
