@@ -90,11 +90,14 @@ uint64_t ctl_now_usec(void) {
         return (uint64_t) now.tv_sec * USEC_PER_SEC + (uint64_t) now.tv_nsec / 1000;
 }
 
+/* Whole seconds: an age in milliseconds is noise. */
 char *ctl_format_age(uint64_t since_usec, char *buffer) {
-        uint64_t now = ctl_now_usec();
+        uint64_t now = ctl_now_usec(), seconds = now > since_usec ? (now - since_usec) / USEC_PER_SEC : 0;
 
-        /* Whole seconds: an age in milliseconds is noise. */
-        return ctl_format_span(now > since_usec ? (now - since_usec) / USEC_PER_SEC * USEC_PER_SEC : 0, buffer);
+        if (seconds >= 10)
+                return ctl_format_span(seconds * USEC_PER_SEC, buffer);
+        snprintf(buffer, CTL_TEXT_SIZE, "%" PRIu64 "s", seconds);
+        return buffer;
 }
 
 char *ctl_clean_text(const char *text) {
