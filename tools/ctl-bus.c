@@ -44,7 +44,7 @@ static const struct {
         { SD_BUS_ERROR_SERVICE_UNKNOWN, true, { hint_system, hint_user } },
         { SD_BUS_ERROR_NAME_HAS_NO_OWNER, true, { hint_system, hint_user } },
         { SD_BUS_ERROR_ACCESS_DENIED, false, { hint_root, NULL } },
-        { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, false, { hint_root, NULL } },
+        { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, false, { "Leave out --no-ask-password, or try it as root", NULL } },
         { SD_BUS_ERROR_NO_REPLY, false, { "See: systemctl status directserver", NULL } },
         { SD_BUS_ERROR_UNKNOWN_OBJECT, true, { "There is no such client. See who is there: directctl list",
                                                "There is no such client. See who is there: directctl --user list" } },

@@ -122,7 +122,7 @@ int ctl_monitor(Ctl *ctl, char **arguments) {
                 return ctl_fail(r, "The changes can't be watched: %s", strerror(-r));
         if (sd_bus_get_name_creds(ctl->bus, BUS_NAME, 0, NULL) < 0)
                 fputs("directctl: The service is not on the bus at present; waiting for it\n", stderr);
-        else if (ctl->legend && ctl->json == CTL_JSON_OFF)
+        else if (ctl->legend)
                 fputs("directctl: Watching; ^C ends it\n", stderr);
 
         for (;;) {
