@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* econf_readDirs() of libeconf 0.5.1 was measured and does not serve: it reads all drop-ins of the vendor before all of the
- * administrator, so that 15-x.conf of the one beats 20-y.conf of the other; it fails on a drop-in that is masked by a link to /dev/null;
- * it forgets which file a value came from; and it crashes on a file that holds nothing but a section. So the files are found here, in
- * the order that `systemd-analyze cat-config` shows. Owns nothing but the list that it returns. */
+ * administrator, so that 15-x.conf of the one beats 20-y.conf of the other; it fails on a drop-in that is masked by a link to
+ * /dev/null; it forgets which file a value came from; and it crashes on a file that holds nothing but a section. So the files
+ * are found here, in the order that `systemd-analyze cat-config` shows. Owns nothing but the list that it returns. */
 
 #include <dirent.h>
 #include <errno.h>
@@ -142,8 +142,8 @@ static int list_paths(const char *base, const char *vendor_base, ConfigFiles *fi
         return 0;
 }
 
-/* What libeconf can't tell: it reads a directory as an empty file and calls one that it may not read missing. Returns 1 if the file is to be
- * read, 0 if it is masked. */
+/* What libeconf can't tell: it reads a directory as an empty file and calls one that it may not read missing. Returns 1 if the
+ * file is to be read, 0 if it is masked. */
 static int check_file(const char *path, char **ret_error) {
         struct stat st;
         int fd, r;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Each type is a parser and a comparison. Times and sizes are written as in systemd.time(7) and systemd's own sizes; a text is taken whole
- * or not at all. Addresses are checked for their shape only: resolving one may block, and is for who listens on it. */
+/* Each type is a parser and a comparison. Times and sizes are written as in systemd.time(7) and systemd's own sizes; a text is
+ * taken whole or not at all. Addresses are checked for their shape only: resolving one may block, and is for who listens on
+ * it. */
 
 #include <ctype.h>
 #include <errno.h>
@@ -180,7 +181,8 @@ static int parse_seconds_or_never(const char *text, void *field) {
 
 const ValueType value_seconds = { parse_seconds, equal_u64, true, "is not a time; give seconds, as in" };
 const ValueType value_milliseconds = { parse_milliseconds, equal_u64, true, "is not a time; give milliseconds, as in" };
-const ValueType value_seconds_or_never = { parse_seconds_or_never, equal_u64, true, "is not a time; give seconds, or infinity, as in" };
+const ValueType value_seconds_or_never = { parse_seconds_or_never, equal_u64, true,
+                                           "is not a time; give seconds, or infinity, as in" };
 
 /* The bus */
 
@@ -281,4 +283,5 @@ static bool equal_listen(const void *a, const void *b) {
         return *x == *y;
 }
 
-const ValueType value_listen = { parse_listen, equal_listen, false, "is not a list of addresses; give HOST:PORT or unix:/PATH, as in" };
+const ValueType value_listen = { parse_listen, equal_listen, false,
+                                 "is not a list of addresses; give HOST:PORT or unix:/PATH, as in" };

@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A kind of value. parse() stores at `field`, replacing (and freeing) what is there, only if it succeeds; it returns 0, -EINVAL if the
- * text is no such value, or -ENOMEM. */
+/* A kind of value. parse() stores at `field`, replacing (and freeing) what is there, only if it succeeds; it returns 0,
+ * -EINVAL if the text is no such value, or -ENOMEM. */
 typedef struct ValueType {
         int (*parse)(const char *text, void *field);
         bool (*equal)(const void *a, const void *b);

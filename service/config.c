@@ -18,6 +18,7 @@
 #include "service/config-files.h"
 #include "service/config-value.h"
 #include "service/config.h"
+#include "service/log.h"
 
 #define CONFIG_SECTION "Server"
 #define CONFIG_FILE "directserver.conf"
@@ -38,7 +39,7 @@ static const struct Key {
         { "MaxClients", &value_number, FIELD(max_clients), "16384", "1", "1048576", false },
         /* More often, thousands of clients would be pinged all the time; more rarely, busy would not be told from alive. */
         { "PingIntervalSec", &value_seconds, FIELD(ping_interval_usec), "10", "100ms", "1h", false },
-        /* Below, one lost packet and its retransmission can end a healthy link; above, TCP itself has given up (tcp_retries2, 924 s). */
+        /* Below, one lost packet and its retransmission can end a healthy link; above, TCP has given up itself (tcp_retries2). */
         { "KernelTimeoutSec", &value_seconds, FIELD(kernel_timeout_usec), "5", "1s", "15min", false },
         /* A client waits at least 0.1 s before it connects again; a session that is kept holds its name and its memory. */
         { "GraceSec", &value_seconds, FIELD(grace_usec), "30", "100ms", "1d", false },
@@ -98,17 +99,22 @@ static void loader_deinit(Loader *l) {
                 free(l->origins[i].file);
 }
 
-/* Leaves one line for people and returns `error`. */
-static int fail(Loader *l, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static int fail(Loader *l, int error, const char *format, ...) {
+/* Leaves one line for people, with file and line, and returns `error`. */
+static int fail(Loader *l, int error, const char *file, uint64_t line, const char *format, ...)
+        __attribute__((format(printf, 5, 6)));
+static int fail(Loader *l, int error, const char *file, uint64_t line, const char *format, ...) {
+        __attribute__((cleanup(free_text))) char *what = NULL;
         va_list ap;
 
-        errno = -error; /* for %m */
         va_start(ap, format);
-        if (vasprintf(l->error, format, ap) < 0)
-                *l->error = NULL;
+        if (vasprintf(&what, format, ap) < 0)
+                what = NULL;
         va_end(ap);
-        return *l->error ? error : -ENOMEM;
+        if (!what || asprintf(l->error, "%s:%" PRIu64 ": %s", file, line, what) < 0) {
+                *l->error = NULL;
+                return -ENOMEM;
+        }
+        return error;
 }
 
 static void *key_field(const struct Key *key, Config *config) {
@@ -184,23 +190,22 @@ static int check_bounds(Loader *l, const struct Key *key, const char *text, uint
         if (key->type->parse(key->min, &min) < 0 || key->type->parse(key->max, &max) < 0)
                 return -ENOTRECOVERABLE; /* the table is wrong; its test says so */
         if (value < min)
-                return fail(l, -ERANGE, "%s:%" PRIu64 ": %s=%s is too small; give at least %s", file, line, key->name, text, key->min);
+                return fail(l, -ERANGE, file, line, "%s=%s is too small; give at least %s", key->name, text, key->min);
         if (value > max)
-                return fail(l, -ERANGE, "%s:%" PRIu64 ": %s=%s is too large; give at most %s", file, line, key->name, text, key->max);
+                return fail(l, -ERANGE, file, line, "%s=%s is too large; give at most %s", key->name, text, key->max);
         return 0;
 }
 
 static int set_key(Loader *l, const struct Key *key, const char *text, const char *file, uint64_t line) {
-        uint64_t number;
+        uint64_t number = 0;
         char *origin;
         int r;
 
         r = key->type->parse(text, key->type->is_number ? &number : key_field(key, &l->config));
         if (r == -EINVAL && !*text)
-                return fail(l, r, "%s:%" PRIu64 ": %s= has no value; give one, as in %s=%s", file, line, key->name, key->name,
-                            key_example(key));
+                return fail(l, r, file, line, "%s= has no value; give one, as in %s=%s", key->name, key->name, key_example(key));
         if (r == -EINVAL)
-                return fail(l, r, "%s:%" PRIu64 ": %s=%s %s %s=%s", file, line, key->name, text, key->type->complaint, key->name,
+                return fail(l, r, file, line, "%s=%s %s %s=%s", key->name, text, key->type->complaint, key->name,
                             key_example(key));
         if (r < 0)
                 return r;
@@ -232,17 +237,18 @@ static int set_defaults(Config *config) {
 
 /* One file */
 
-/* The one value of a key. libeconf puts a following line without "=" into the value, gives the first of repeated keys only, and ends a
- * value at a comment sign that may have been meant: all three are refused, so that nothing that somebody wrote is passed over in silence. */
+/* The one value of a key. libeconf puts a following line without "=" into the value, gives the first of repeated keys only,
+ * and ends a value at a comment sign that may have been meant: all three are refused, so that nothing that somebody wrote is
+ * passed over in silence. */
 static int read_value(Loader *l, const struct Key *key, const econf_ext_value *value, const char *file) {
         const char *text = value->values && value->values[0] ? value->values[0] : "";
         uint64_t line = value->line_number;
 
         if (value->values && value->values[0] && value->values[1])
-                return fail(l, -EINVAL, "%s:%" PRIu64 ": neither KEY=VALUE nor a comment; a value is written on one line", file, line);
+                return fail(l, -EINVAL, file, line, "neither KEY=VALUE nor a comment; a value is written on one line");
         if (value->comment_after_value)
-                return fail(l, -EINVAL, "%s:%" PRIu64 ": there is a comment sign behind the value of %s=; write comments on lines of their own",
-                            file, line, key->name);
+                return fail(l, -EINVAL, file, line, "a comment sign behind the value of %s=; comments stand on their own lines",
+                            key->name);
         return set_key(l, key, text, file, line);
 }
 
@@ -250,13 +256,14 @@ static int refuse_key(Loader *l, const char *section, const char *name, const ch
         const struct Key *nearest = nearest_key(name);
 
         if (!section)
-                return fail(l, -EINVAL, "%s:%" PRIu64 ": %s= stands outside of any section; write [" CONFIG_SECTION "] above it", file, line, name);
+                return fail(l, -EINVAL, file, line, "%s= stands outside of any section; write [" CONFIG_SECTION "] above it",
+                            name);
         if (strcmp(section, CONFIG_SECTION) != 0)
-                return fail(l, -EINVAL, "%s:%" PRIu64 ": %s= stands in the unknown section [%s]; the section is called [" CONFIG_SECTION "]",
-                            file, line, name, section);
+                return fail(l, -EINVAL, file, line,
+                            "%s= stands in the unknown section [%s]; the section is called [" CONFIG_SECTION "]", name, section);
         if (nearest)
-                return fail(l, -EINVAL, "%s:%" PRIu64 ": unknown key %s=; did you mean %s=?", file, line, name, nearest->name);
-        return fail(l, -EINVAL, "%s:%" PRIu64 ": unknown key %s=; directserver.conf(5) lists the keys", file, line, name);
+                return fail(l, -EINVAL, file, line, "unknown key %s=; did you mean %s=?", name, nearest->name);
+        return fail(l, -EINVAL, file, line, "unknown key %s=; directserver.conf(5) lists the keys", name);
 }
 
 /* `section` NULL: what stands before the first section. */
@@ -279,7 +286,7 @@ static int read_section(Loader *l, econf_file *econf, const char *section, const
                 if (!key)
                         return refuse_key(l, section, names[i], file, value->line_number);
                 if (seen[key - keys])
-                        return fail(l, -EINVAL, "%s:%" PRIu64 ": %s= is given again further down in the same file", file, value->line_number,
+                        return fail(l, -EINVAL, file, value->line_number, "%s= is given again further down in the same file",
                                     key->name);
                 seen[key - keys] = true;
                 r = read_value(l, key, value, file);
@@ -315,7 +322,7 @@ static int explain_econf(Loader *l, econf_err error, const char *file) {
         if (error == ECONF_NOMEM)
                 return -ENOMEM;
         econf_errLocation(&location, &line);
-        return fail(l, -EINVAL, "%s:%" PRIu64 ": %s", file, line, econf_errString(error));
+        return fail(l, -EINVAL, file, line, "%s", econf_errString(error));
 }
 
 static int read_file(Loader *l, const char *file) {
@@ -334,9 +341,9 @@ static int check_together(Loader *l) {
 
         if (l->config.outbox_low < l->config.outbox_high)
                 return 0;
-        return fail(l, -ERANGE, "%s:%" PRIu64 ": %s= makes OutboxLowWater (%" PRIu64 ") not smaller than OutboxHighWater (%" PRIu64 ")",
-                    l->origins[culprit - keys].file, l->origins[culprit - keys].line, culprit->name, l->config.outbox_low,
-                    l->config.outbox_high);
+        return fail(l, -ERANGE, l->origins[culprit - keys].file, l->origins[culprit - keys].line,
+                    "%s= makes OutboxLowWater (%" PRIu64 ") not smaller than OutboxHighWater (%" PRIu64 ")", culprit->name,
+                    l->config.outbox_low, l->config.outbox_high);
 }
 
 static int read_all(Loader *l, const char *base, const char *vendor_base) {
@@ -357,6 +364,22 @@ static int read_all(Loader *l, const char *base, const char *vendor_base) {
         return check_together(l);
 }
 
+/* It quotes what was in the files, and goes to terminals and over D-Bus, which takes nothing but UTF-8. */
+static int clean_error(char **error) {
+        size_t size;
+        char *clean;
+
+        if (!*error)
+                return 0;
+        size = 4 * strlen(*error) + 1; /* each byte as \xNN */
+        clean = malloc(size);
+        if (clean)
+                log_clean_text(*error, clean, size);
+        free(*error);
+        *error = clean;
+        return clean ? 0 : -ENOMEM;
+}
+
 static int load(const char *base, const char *vendor_base, Config *ret_config, char **ret_error) {
         __attribute__((cleanup(loader_deinit))) Loader l = { .config = CONFIG_NULL, .error = ret_error };
         int r;
@@ -364,7 +387,7 @@ static int load(const char *base, const char *vendor_base, Config *ret_config, c
         *ret_error = NULL;
         r = read_all(&l, base, vendor_base);
         if (r < 0)
-                return r;
+                return clean_error(ret_error) < 0 ? -ENOMEM : r;
         *ret_config = l.config;
         l.config = CONFIG_NULL;
         return 0;
@@ -385,7 +408,8 @@ int config_load_from(const char *directory, const char *vendor_directory, Config
 }
 
 int config_load(const char *path, Config *ret_config, char **ret_error) {
-        return path ? load(path, NULL, ret_config, ret_error) : config_load_from(CONFIG_DIR, VENDOR_CONFIG_DIR, ret_config, ret_error);
+        return path ? load(path, NULL, ret_config, ret_error)
+                    : config_load_from(CONFIG_DIR, VENDOR_CONFIG_DIR, ret_config, ret_error);
 }
 
 void config_deinit(Config *config) {

@@ -31,11 +31,12 @@ typedef struct Config {
 
 #define CONFIG_NULL ((Config) {})
 
-/* Reads the files. `path` NULL: /etc/directserver/directserver.conf (vendor copy under /usr/lib/directserver) with drop-ins from
- * directserver.conf.d/ of both; else that one file with the drop-ins of PATH.d/. A missing default file is no error, a missing `path` is.
+/* Reads the files. `path` NULL: /etc/directserver/directserver.conf (vendor copy under /usr/lib/directserver) with drop-ins
+ * from directserver.conf.d/ of both; else that one file with the drop-ins of PATH.d/. A missing default file is no error, a
+ * missing `path` is.
  *
- * Returns 0 and a complete *ret_config; or a negative errno and, unless memory ran out, *ret_error: one line for people with file and
- * line, what is wrong, and what would be right (free() it). An unknown key or section is such an error as well. */
+ * Returns 0 and a complete *ret_config; or a negative errno and, unless memory ran out, *ret_error: one line for people with
+ * file and line, what is wrong, and what would be right (free() it). An unknown key or section is such an error as well. */
 int config_load(const char *path, Config *ret_config, char **ret_error);
 
 /* The same with other directories than the ones of the build: directserver.conf and directserver.conf.d/ in each. */
@@ -43,11 +44,13 @@ int config_load_from(const char *directory, const char *vendor_directory, Config
 
 void config_deinit(Config *config);
 
-/* The i-th key and its default, as both are written; false if there are no more. For what must agree with the table, as the manual. */
+/* The i-th key and its default, as both are written; false if there are no more. For what must agree with the table, as the
+ * manual. */
 bool config_get_key(size_t i, const char **ret_name, const char **ret_default);
 
-/* Compares a running configuration with a newly read one: the names of the keys, separated by spaces, that differ but cannot change
- * without a restart (*ret_fixed; "" if none), and of those that differ and can (*ret_changed). free() both. 0 or -ENOMEM. */
+/* Compares a running configuration with a newly read one: the names of the keys, separated by spaces, that differ but cannot
+ * change without a restart (*ret_fixed; "" if none), and of those that differ and can (*ret_changed). free() both. 0 or
+ * -ENOMEM. */
 int config_compare(const Config *running, const Config *loaded, char **ret_fixed, char **ret_changed);
 
 int config_parse_bus(const char *text, BusKind *ret);

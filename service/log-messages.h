@@ -4,17 +4,17 @@
 /* The ids of the journal messages, one for each LogMessage. systemd/directserver.catalog explains each of them. An id is never
  * changed and never used for anything else: people's scripts filter on it.
  *
- * id                               priority  fields                                            written when
- * STARTED                          info                                                        the service listens and has told systemd
- * STOPPING                         info                                                        it was told to stop; clients are told
- * CLIENT_KICKED                    notice    CLIENT_NAME CLIENT_ID CLIENT_ADDRESS REASON       an administrator ended a client
- * CLIENT_LOST                      notice    CLIENT_NAME CLIENT_ID CLIENT_ADDRESS REASON       it died, was reset or timed out
- * PROTOCOL_ERROR                   warning   CLIENT_NAME CLIENT_ID CLIENT_ADDRESS REASON       a peer broke the protocol (rate-limited)
- * REFUSED                          notice    CLIENT_NAME CLIENT_ADDRESS REASON                 a HELLO was refused (rate-limited)
- * DESCRIPTORS_USED_UP              error     ERRNO                                             accepting pauses
- * CONFIG_INVALID                   error                                                       a file is wrong: at start or on reload
- * RELOADED                         info                                                        the configuration was read again
- * BUS_LOST                         warning   ERRNO                                             there is no bus, or no longer
+ * id                    priority  fields                                       written when
+ * STARTED               info                                                   the service listens and has told systemd
+ * STOPPING              info                                                   it was told to stop; clients are told
+ * CLIENT_KICKED         notice    CLIENT_NAME CLIENT_ID CLIENT_ADDRESS REASON  an administrator ended a client
+ * CLIENT_LOST           notice    CLIENT_NAME CLIENT_ID CLIENT_ADDRESS REASON  it died, was reset or timed out
+ * PROTOCOL_ERROR        warning   CLIENT_NAME CLIENT_ID CLIENT_ADDRESS REASON  a peer broke the protocol (rate-limited)
+ * REFUSED               notice    CLIENT_NAME CLIENT_ADDRESS REASON            a HELLO was refused (rate-limited)
+ * DESCRIPTORS_USED_UP   error     ERRNO                                        accepting pauses
+ * CONFIG_INVALID        error                                                  a file is wrong: at start or on reload
+ * RELOADED              info                                                   the configuration was read again
+ * BUS_LOST              warning   ERRNO                                        there is no bus, or no longer
  */
 
 #define LOG_MESSAGE_ID_STARTED "05b5688574a84a29b50a6c4b4f867bc5"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Each line goes to exactly one place: the journal, with fields, where stderr is the journal's stream; else stderr, for people. Which of
- * the two is asked anew for each line, so there is no state to set up or to go stale. What peers have said passes through clean_text(),
- * so no control character reaches a terminal and no line break forges a second line. */
+/* Each line goes to exactly one place: the journal, with fields, where stderr is the journal's stream; else stderr, for
+ * people. Which of the two is asked anew for each line, so there is no state to set up or to go stale. What peers have said
+ * passes through log_clean_text(), so no control character reaches a terminal and no line break forges a second line. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -43,7 +43,8 @@ const char *log_message_id(LogMessage message) {
         return (unsigned) message < _LOG_MESSAGE_N ? message_ids[message] : NULL;
 }
 
-/* The length of the clean character at `p`, or 0. A sequence that is cut short is never clean, so the first length that is fits. */
+/* The length of the clean character at `p`, or 0. A sequence that is cut short is never clean, so the first length that is
+ * fits. */
 static size_t clean_character(const char *p, size_t left) {
         for (size_t n = 1; n <= 4 && n <= left; n++)
                 if (wire_text_is_clean(p, n))
@@ -72,8 +73,8 @@ size_t log_clean_text(const char *text, char *buffer, size_t size) {
         return n;
 }
 
-/* JOURNAL_STREAM is "DEVICE:INODE" of what the service manager connected, see systemd.exec(5). In a changed root there may be the stream but
- * no socket, and sd_journal_sendv() calls that a success. */
+/* JOURNAL_STREAM is "DEVICE:INODE" of what the service manager connected, see systemd.exec(5). In a changed root there may be
+ * the stream but no socket, and sd_journal_sendv() calls that a success. */
 static bool stderr_is_journal(void) {
         const char *stream = getenv("JOURNAL_STREAM");
         char expected[64];

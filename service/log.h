@@ -2,8 +2,8 @@
 #pragma once
 
 /* Logging for the control code: to the journal with fields where stderr is connected to it (JOURNAL_STREAM), else to stderr as
- * text with a "<N>"-less prefix for people. Control characters, whoever sent them, come out as \x1b. Peer-caused lines go through a
- * rate limit and say how many were left out. */
+ * text with a "<N>"-less prefix for people. Control characters, whoever sent them, come out as \x1b. Peer-caused lines go
+ * through a rate limit and say how many were left out. */
 
 #include <stdarg.h>
 #include <stdbool.h>
@@ -36,7 +36,8 @@ typedef struct LogFields {
         const char *reason;      /* REASON= */
 } LogFields;
 
-/* `error` is a negative errno that becomes ERRNO= and that %m in the format stands for (0: none). Returns `error`, so that a function can log and return in one statement. */
+/* `error` is a negative errno that becomes ERRNO= and that %m in the format stands for (0: none). Returns `error`, so that a
+ * function can log and return in one statement. */
 int log_full(int level, int error, const LogFields *fields, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 #define log_error(error, ...) log_full(LOG_ERR, error, NULL, __VA_ARGS__)
@@ -44,7 +45,8 @@ int log_full(int level, int error, const LogFields *fields, const char *format, 
 #define log_notice(...) log_full(LOG_NOTICE, 0, NULL, __VA_ARGS__)
 #define log_info(...) log_full(LOG_INFO, 0, NULL, __VA_ARGS__)
 
-/* A rate limit for one kind of peer-caused line: at most `burst` in `interval_usec`. The clock is given, so that it can be tested. */
+/* A rate limit for one kind of peer-caused line: at most `burst` in `interval_usec`. The clock is given, so that it can be
+ * tested. */
 typedef struct LogLimit {
         uint64_t interval_usec;
         unsigned burst;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A directory with two files. "next-id" is one line of text, the first id that nobody has; "resume-key" is 32 bytes from the kernel. The
- * object owns the directory's descriptor, which is also what is locked, so a lock never outlives its holder and leaves no file behind.
- * All access goes through that descriptor: a directory that is renamed meanwhile stays the same directory.
+/* A directory with two files. "next-id" is one line of text, the first id that nobody has; "resume-key" is 32 bytes from the
+ * kernel. The object owns the directory's descriptor, which is also what is locked, so a lock never outlives its holder and
+ * leaves no file behind. All access goes through that descriptor: a directory that is renamed meanwhile stays the same
+ * directory.
  *
- * next-id is made before resume-key. So a key without a counter never comes from a crash of ours; it means that somebody removed the
- * counter, and with it the knowledge which ids were used. */
+ * next-id is made before resume-key. So a key without a counter never comes from a crash of ours; it means that somebody
+ * removed the counter, and with it the knowledge which ids were used. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -84,8 +85,8 @@ static char *default_path(void) {
         return r < 0 ? NULL : path;
 }
 
-/* A directory that was just made is itself an entry in its parent. If a power failure took that entry, ids would begin at 1 again. A
- * parent that we may not open is skipped: nothing can be done about it. */
+/* A directory that was just made is itself an entry in its parent. If a power failure took that entry, ids would begin at 1
+ * again. A parent that we may not open is skipped: nothing can be done about it. */
 static void sync_parent(int dirfd) {
         __attribute__((cleanup(close_fd))) int fd = openat(dirfd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -132,7 +133,8 @@ static int check_directory(const State *s, char **ret_error) {
         if (fstat(s->fd, &st) < 0)
                 return fail(ret_error, -errno, "%s: %m", s->path);
         if (st.st_uid != 0 && st.st_uid != geteuid())
-                return fail(ret_error, -EPERM, "%s: belongs to user %u, not to us; give another directory with --state-directory=", s->path,
+                return fail(ret_error, -EPERM,
+                            "%s: belongs to user %u, not to us; give another directory with --state-directory=", s->path,
                             (unsigned) st.st_uid);
         if (st.st_mode & (S_IWGRP | S_IWOTH))
                 return fail(ret_error, -EPERM, "%s: others may write to it; run: chmod go-w %s", s->path, s->path);
@@ -152,8 +154,8 @@ static void unlock_directory(const int *fd) {
         flock(*fd, LOCK_UN);
 }
 
-/* Reads a small file of ours: its size, or a negative errno; -EPERM if it is not a plain file that only its owner (we, or root) can change,
- * and with `secret` read. */
+/* Reads a small file of ours: its size, or a negative errno; -EPERM if it is not a plain file that only its owner (we, or
+ * root) can change, and with `secret` read. */
 static ssize_t read_file(int dirfd, const char *name, bool secret, uint8_t *buffer, size_t size) {
         __attribute__((cleanup(close_fd))) int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
         struct stat st;
@@ -259,13 +261,16 @@ static int write_next_id(int dirfd, uint64_t next_id) {
 /* Opening */
 
 static int explain_file(const State *s, const char *name, int error, char **ret_error) {
-        const char *advice = error == -EPERM    ? "is not a plain file that belongs to us and that only we can change (a key: read)"
-                             : error == -EUCLEAN ? "is damaged; bring it back from a backup, or stop all clients and remove the directory"
-                                                 : NULL;
-
-        if (advice)
-                return fail(ret_error, error, "%s/%s %s", s->path, name, advice);
-        return fail(ret_error, error, "%s/%s: %m", s->path, name);
+        switch (error) {
+        case -EPERM:
+                return fail(ret_error, error, "%s/%s is not a plain file of ours that nobody else can change (or, the key, read)",
+                            s->path, name);
+        case -EUCLEAN:
+                return fail(ret_error, error, "%s/%s is damaged; bring it back from a backup, or stop all clients and remove %s",
+                            s->path, name, s->path);
+        default:
+                return fail(ret_error, error, "%s/%s: %m", s->path, name);
+        }
 }
 
 static int load_counter(const State *s, char **ret_error) {
@@ -276,9 +281,9 @@ static int load_counter(const State *s, char **ret_error) {
                 return r < 0 ? explain_file(s, STATE_ID_FILE, r, ret_error) : 0;
         if (faccessat(s->fd, STATE_KEY_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
                 return fail(ret_error, -EUCLEAN,
-                            "%s/%s is missing, so it is not known which ids were used; bring it back from a backup, or stop all clients "
-                            "and remove the directory",
-                            s->path, STATE_ID_FILE);
+                            "%s/" STATE_ID_FILE " is missing, so nobody knows which ids were used; bring it back from a backup, "
+                            "or stop all clients and remove %s",
+                            s->path, s->path);
         r = write_next_id(s->fd, 1);
         if (r < 0)
                 return explain_file(s, STATE_ID_FILE, r, ret_error);
@@ -335,8 +340,9 @@ int state_open(const char *path, State **ret_state, char **ret_error) {
         if (!s->path)
                 return -ENOMEM;
         if (!*s->path)
-                return fail(ret_error, -ENOENT, "no place for the state: neither $STATE_DIRECTORY, $XDG_STATE_HOME nor $HOME is set; "
-                                                "give one with --state-directory=");
+                return fail(ret_error, -ENOENT,
+                            "no place for the state: neither $STATE_DIRECTORY, $XDG_STATE_HOME nor $HOME is set; "
+                            "give one with --state-directory=");
 
         s->fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (s->fd < 0 && errno == ENOENT) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The state directory: the id counter and the key of the resume tokens. Files are replaced atomically (written aside, synced, renamed,
- * directory synced). Two services may share a directory: each change is made under a short lock. */
+/* The state directory: the id counter and the key of the resume tokens. Files are replaced atomically (written aside, synced,
+ * renamed, directory synced). Two services may share a directory: each change is made under a short lock. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -12,16 +12,16 @@ enum { STATE_KEY_SIZE = 32 };
 typedef struct State State;
 
 /* `path` NULL: $STATE_DIRECTORY, else for root /var/lib/directserver, else $XDG_STATE_HOME/directserver, else
- * ~/.local/state/directserver. Makes the directory (0700) and the key (0600, from getrandom) if there are none. Returns 0, or a negative
- * errno with *ret_error: one line for people (free() it) that names the file. A damaged file is such an error: guessing could issue
- * an id twice. */
+ * ~/.local/state/directserver. Makes the directory (0700) and the key (0600, from getrandom) if there are none. Returns 0, or
+ * a negative errno with *ret_error: one line for people (free() it) that names the file. A damaged file is such an error:
+ * guessing could issue an id twice. */
 int state_open(const char *path, State **ret_state, char **ret_error);
 State *state_free(State *state);
 
 const uint8_t *state_get_key(const State *state);
 const char *state_get_path(const State *state);
 
-/* Reserves `n` ids that nobody has had or will have: on return [*ret_first, *ret_first + n) are ours, on disk. Returns 0; -EINVAL if n
- * is 0; -EOVERFLOW if there are not as many left; -EUCLEAN if the counter was damaged meanwhile; -ENOSPC, -EROFS and what else writing
- * a file may give. Then no id was reserved, or none that anybody will get. */
+/* Reserves `n` ids that nobody has had or will have: on return [*ret_first, *ret_first + n) are ours, on disk. Returns 0;
+ * -EINVAL if n is 0; -EOVERFLOW if there are not as many left; -EUCLEAN if the counter was damaged meanwhile; -ENOSPC, -EROFS
+ * and what else writing a file may give. Then no id was reserved, or none that anybody will get. */
 int state_reserve_ids(State *state, uint64_t n, uint64_t *ret_first);

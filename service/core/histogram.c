@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The reading half of the histogram; what runs for each record is inline in the header. It never forgets: percentiles are those of
- * all that was ever recorded. */
+/* The reading half of the histogram; what runs for each record is inline in the header. It never forgets: percentiles are
+ * those of all that was ever recorded. */
 
 #include "service/core/histogram.h"
 

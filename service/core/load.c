@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Counters and what is derived from them. A rate over a window is how much a counter has grown between the window's beginning and now.
- * What the counter was at the beginning is interpolated between the two samples around it, so a rate does not depend on when exactly
- * the samples were taken, nor on the sampling having paused while nothing happened. Takes no clock and no memory of its own. */
+/* Counters and what is derived from them. A rate over a window is how much a counter has grown between the window's beginning
+ * and now. What the counter was at the beginning is interpolated between the two samples around it, so a rate does not depend
+ * on when exactly the samples were taken, nor on the sampling having paused while nothing happened. Takes no clock and no
+ * memory of its own. */
 
 #include "service/core/load.h"
 

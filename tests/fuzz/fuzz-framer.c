@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A stream that is cut at arbitrary places gives the same frames as the whole. The first byte says how many pieces there are (at most 255);
- * as many bytes follow, each the size of a piece in units of 1, 7 or 4096 bytes; the rest is the stream. */
+/* A stream that is cut at arbitrary places gives the same frames as the whole. The first byte says how many pieces there are
+ * (at most 255); as many bytes follow, each the size of a piece in units of 1, 7 or 4096 bytes; the rest is the stream. */
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Any bytes as the payload of each type, as text and as a header. What parses must come out of the store function as it went in, and text
- * must be judged as a decoder judges it that was written another way. */
+/* Any bytes as the payload of each type, as text and as a header. What parses must come out of the store function as it went
+ * in, and text must be judged as a decoder judges it that was written another way. */
 
 #include <string.h>
 

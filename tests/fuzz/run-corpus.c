@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Runs a target once over each file of the directories that are named, so that what a fuzzer has found stays tested, with any compiler. */
+/* Runs a target once over each file of the directories that are named, so that what a fuzzer has found stays tested, with any
+ * compiler. */
 
 #include <dirent.h>
 #include <errno.h>

@@ -120,15 +120,18 @@ static const struct Bad {
 } bad[] = {
         { "[Server]\n\nPingIntervalSec=abc\n", ":3: PingIntervalSec=abc is not a time; give seconds, as in PingIntervalSec=10" },
         { "[Server]\nPingIntervalSec=-1\n", ":2: PingIntervalSec=-1 is not a time; give seconds, as in PingIntervalSec=10" },
-        { "[Server]\nPingIntervalSec=10 parsecs\n", ":2: PingIntervalSec=10 parsecs is not a time; give seconds, as in PingIntervalSec=10" },
+        { "[Server]\nPingIntervalSec=10 parsecs\n",
+          ":2: PingIntervalSec=10 parsecs is not a time; give seconds, as in PingIntervalSec=10" },
         { "[Server]\nGraceSec=infinity\n", ":2: GraceSec=infinity is not a time; give seconds, as in GraceSec=30" },
         { "[Server]\nSlowClientTimeoutSec=never\n",
           ":2: SlowClientTimeoutSec=never is not a time; give seconds, or infinity, as in SlowClientTimeoutSec=0" },
-        { "[Server]\nBroadcastWaitMSec=x\n", ":2: BroadcastWaitMSec=x is not a time; give milliseconds, as in BroadcastWaitMSec=500" },
+        { "[Server]\nBroadcastWaitMSec=x\n",
+          ":2: BroadcastWaitMSec=x is not a time; give milliseconds, as in BroadcastWaitMSec=500" },
         { "[Server]\nPingIntervalSec=99ms\n", ":2: PingIntervalSec=99ms is too small; give at least 100ms" },
         { "[Server]\nPingIntervalSec=2h\n", ":2: PingIntervalSec=2h is too large; give at most 1h" },
         { "[Server]\nGraceSec=49d\n", ":2: GraceSec=49d is too large; give at most 1d" },
-        { "[Server]\nGraceSec=99999999999999999999\n", ":2: GraceSec=99999999999999999999 is not a time; give seconds, as in GraceSec=30" },
+        { "[Server]\nGraceSec=99999999999999999999\n",
+          ":2: GraceSec=99999999999999999999 is not a time; give seconds, as in GraceSec=30" },
         { "[Server]\nMaxClients=0\n", ":2: MaxClients=0 is too small; give at least 1" },
         { "[Server]\nMaxClients=1048577\n", ":2: MaxClients=1048577 is too large; give at most 1048576" },
         { "[Server]\nMaxClients=1e3\n", ":2: MaxClients=1e3 is not a number; give one, as in MaxClients=16384" },
@@ -136,8 +139,10 @@ static const struct Bad {
         { "[Server]\nMaxClients=0x10\n", ":2: MaxClients=0x10 is not a number; give one, as in MaxClients=16384" },
         { "[Server]\nMaxClients=18446744073709551616\n",
           ":2: MaxClients=18446744073709551616 is not a number; give one, as in MaxClients=16384" },
-        { "[Server]\nOutboxHighWater=1T\n", ":2: OutboxHighWater=1T is not a size; give bytes, or K, M, G, as in OutboxHighWater=1M" },
-        { "[Server]\nOutboxHighWater=1MB\n", ":2: OutboxHighWater=1MB is not a size; give bytes, or K, M, G, as in OutboxHighWater=1M" },
+        { "[Server]\nOutboxHighWater=1T\n",
+          ":2: OutboxHighWater=1T is not a size; give bytes, or K, M, G, as in OutboxHighWater=1M" },
+        { "[Server]\nOutboxHighWater=1MB\n",
+          ":2: OutboxHighWater=1MB is not a size; give bytes, or K, M, G, as in OutboxHighWater=1M" },
         { "[Server]\nOutboxHighWater=18446744073709551615G\n",
           ":2: OutboxHighWater=18446744073709551615G is not a size; give bytes, or K, M, G, as in OutboxHighWater=1M" },
         { "[Server]\nOutboxHighWater=65575\n", ":2: OutboxHighWater=65575 is too small; give at least 65576" },
@@ -150,27 +155,32 @@ static const struct Bad {
         { "[Server]\nMaxClients=\"\"\n", ":2: MaxClients= has no value; give one, as in MaxClients=16384" },
         { "[Server]\nMaxClients\n", ":2: MaxClients= has no value; give one, as in MaxClients=16384" },
         { "[Server]\nMaxClients=1\nBus none\n", ":3: neither KEY=VALUE nor a comment; a value is written on one line" },
-        { "[Server]\nListen=127.0.0.1:1\n  127.0.0.1:2\n", ":3: neither KEY=VALUE nor a comment; a value is written on one line" },
+        { "[Server]\nListen=127.0.0.1:1\n  127.0.0.1:2\n",
+          ":3: neither KEY=VALUE nor a comment; a value is written on one line" },
         { "[Server]\nMaxClients=1 # one\n",
-          ":2: there is a comment sign behind the value of MaxClients=; write comments on lines of their own" },
+          ":2: a comment sign behind the value of MaxClients=; comments stand on their own lines" },
         { "[Server]\nListen=unix:/run/a#b\n",
-          ":2: there is a comment sign behind the value of Listen=; write comments on lines of their own" },
+          ":2: a comment sign behind the value of Listen=; comments stand on their own lines" },
         { "[Server]\nMaxClients=1\nBus=none\nMaxClients=2\n", ":2: MaxClients= is given again further down in the same file" },
         { "[Server]\nPingIntervalSecs=1\n", ":2: unknown key PingIntervalSecs=; did you mean PingIntervalSec=?" },
         { "[Server]\nmaxclients=1\n", ":2: unknown key maxclients=; did you mean MaxClients=?" },
         { "[Server]\nMaxCleints=1\n", ":2: unknown key MaxCleints=; did you mean MaxClients=?" },
         { "[Server]\nBroadcastWaitSec=1\n", ":2: unknown key BroadcastWaitSec=; did you mean BroadcastWaitMSec=?" },
         { "[Server]\nColour=blue\n", ":2: unknown key Colour=; directserver.conf(5) lists the keys" },
+        { "[Server]\nBus=\x1b[31m\xff\n", ":2: Bus=\\x1b[31m\\xff is not a bus; give system, user or none, as in Bus=system" },
         { "[Server]\nX=1\n", ":2: unknown key X=; directserver.conf(5) lists the keys" },
         { "[Sever]\nMaxClients=1\n", ":2: MaxClients= stands in the unknown section [Sever]; the section is called [Server]" },
-        { "[Server]\nMaxClients=1\n[More]\nX=1\n", ":4: X= stands in the unknown section [More]; the section is called [Server]" },
+        { "[Server]\nMaxClients=1\n[More]\nX=1\n",
+          ":4: X= stands in the unknown section [More]; the section is called [Server]" },
         { "MaxClients=1\n", ":1: MaxClients= stands outside of any section; write [Server] above it" },
         { "[Server\nMaxClients=1\n", ":1: Missing bracket" },
         { "[Server] x\nMaxClients=1\n", ":1: Text after section" },
         { "[]\nMaxClients=1\n", ":1: Empty section name" },
         { "[Server]\nMax Clients=1\n", ":2: Missing delimiter" },
-        { "[Server]\nOutboxLowWater=1M\n", ":2: OutboxLowWater= makes OutboxLowWater (1048576) not smaller than OutboxHighWater (1048576)" },
-        { "[Server]\nOutboxHighWater=256K\n", ":2: OutboxHighWater= makes OutboxLowWater (262144) not smaller than OutboxHighWater (262144)" },
+        { "[Server]\nOutboxLowWater=1M\n",
+          ":2: OutboxLowWater= makes OutboxLowWater (1048576) not smaller than OutboxHighWater (1048576)" },
+        { "[Server]\nOutboxHighWater=256K\n",
+          ":2: OutboxHighWater= makes OutboxLowWater (262144) not smaller than OutboxHighWater (262144)" },
         { "[Server]\nOutboxLowWater=300K\nOutboxHighWater=200K\n",
           ":2: OutboxLowWater= makes OutboxLowWater (307200) not smaller than OutboxHighWater (204800)" },
 };
@@ -227,8 +237,10 @@ END_TEST
 START_TEST(addresses) {
         static const char *const good[] = { "127.0.0.1:0", "localhost:65535", "[::1]:20000", "[fe80::1%eth0]:1", "*:1", "unix:/x",
                                             "a:1 b:2", "", "   ", "a.b-c:00080" };
-        static const char *const wrong[] = { "a", ":1", "a:", "a:65536", "a:-1", "a:1x", "::1:1", "[]:1", "[::1]", "[::1]1:", "[::1:5", "unix:",
-                                             "unix:x", "unix:@x", "a:1,b:2", "a:99999999999999999999" };
+        static const char *const wrong[] = {
+                "a",     ":1",      "a:",     "a:65536", "a:-1",   "a:1x",    "::1:1",   "[]:1",
+                "[::1]", "[::1]1:", "[::1:5", "unix:",   "unix:x", "unix:@x", "a:1,b:2", "a:99999999999999999999"
+        };
         char path[256] = "unix:/";
         char **list = NULL;
 
@@ -341,7 +353,9 @@ START_TEST(comparing) {
         free(changed);
         config_deinit(&b);
 
-        ck_assert_int_eq(config_load(temp_write("b.conf", "[Server]\nListen=a:1\nBus=user\nGraceSec=31\nInitialCredit=2M\n"), &b, &error), 0);
+        ck_assert_int_eq(config_load(temp_write("b.conf", "[Server]\nListen=a:1\nBus=user\nGraceSec=31\nInitialCredit=2M\n"), &b,
+                                     &error),
+                         0);
         ck_assert_int_eq(config_compare(&a, &b, &fixed, &changed), 0);
         ck_assert_str_eq(fixed, "Listen Bus");
         ck_assert_str_eq(changed, "GraceSec InitialCredit");

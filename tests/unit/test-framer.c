@@ -18,7 +18,9 @@ static void make_stream(void) {
         uint8_t *p = stream;
 
         for (uint32_t i = 0; i < N_FRAMES; i++) {
-                wire_header_store(p, &(WireHeader) { .length = lengths[i], .type = WIRE_DATA, .target = i + 1, .sequence = 100 + i });
+                WireHeader header = { .length = lengths[i], .type = WIRE_DATA, .target = i + 1, .sequence = 100 + i };
+
+                wire_header_store(p, &header);
                 p += WIRE_HEADER_SIZE;
                 for (uint32_t k = 0; k < lengths[i]; k++)
                         *p++ = (uint8_t) (k * 7 + i);

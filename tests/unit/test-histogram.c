@@ -20,7 +20,8 @@ static void assert_bound(uint64_t value) {
         uint64_t top = reported(value);
 
         ck_assert_uint_ge(top, value);
-        ck_assert_msg((top - value) * 16 <= value, "%llu is reported as %llu", (unsigned long long) value, (unsigned long long) top);
+        ck_assert_msg((top - value) * 16 <= value, "%llu is reported as %llu", (unsigned long long) value,
+                      (unsigned long long) top);
 }
 
 START_TEST(small_values_are_exact) {

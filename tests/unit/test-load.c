@@ -211,7 +211,12 @@ START_TEST(large_numbers) {
 END_TEST
 
 START_TEST(what_it_does_not_know_stays) {
-        LoadFigures f = { .uptime_usec = 1, .clients = 2, .clients_away = 3, .clients_paused = 4, .queued_bytes = 5, .memory_bytes = 6,
+        LoadFigures f = { .uptime_usec = 1,
+                          .clients = 2,
+                          .clients_away = 3,
+                          .clients_paused = 4,
+                          .queued_bytes = 5,
+                          .memory_bytes = 6,
                           .cpu_usec = 7 };
 
         load.bounces = 11;

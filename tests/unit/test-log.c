@@ -53,7 +53,9 @@ START_TEST(to_people) {
 END_TEST
 
 START_TEST(fields_are_for_the_journal) {
-        LogFields fields = { .message = LOG_MESSAGE_CLIENT_KICKED, .client_name = "w", .client_id = 7, .address = "a", .reason = "r" };
+        LogFields fields = {
+                .message = LOG_MESSAGE_CLIENT_KICKED, .client_name = "w", .client_id = 7, .address = "a", .reason = "r"
+        };
 
         ck_assert_int_eq(log_full(LOG_NOTICE, 0, &fields, "Client %s was ended", "w"), 0);
         assert_stderr("directserver: Client w was ended\n");
@@ -101,9 +103,18 @@ START_TEST(cleaning) {
                 size_t size;
                 const char *expected;
         } cases[] = {
-                { "", 1, "" },          { "abc", 1, "" },       { "abc", 3, "ab" },        { "abc", 4, "abc" },
-                { "\n", 4, "" },        { "\n", 5, "\\x0a" },   { "a\nb", 5, "a" },        { "\xc3\xa4", 2, "" },
-                { "\xc3\xa4", 3, "\xc3\xa4" }, { "\xc3", 5, "\\xc3" }, { "\xe2\x82", 16, "\\xe2\\x82" }, { "\xf0\x9f\x98\x80", 5, "\xf0\x9f\x98\x80" },
+                { "", 1, "" },
+                { "abc", 1, "" },
+                { "abc", 3, "ab" },
+                { "abc", 4, "abc" },
+                { "\n", 4, "" },
+                { "\n", 5, "\\x0a" },
+                { "a\nb", 5, "a" },
+                { "\xc3\xa4", 2, "" },
+                { "\xc3\xa4", 3, "\xc3\xa4" },
+                { "\xc3", 5, "\\xc3" },
+                { "\xe2\x82", 16, "\\xe2\\x82" },
+                { "\xf0\x9f\x98\x80", 5, "\xf0\x9f\x98\x80" },
         };
 
         for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -192,8 +203,11 @@ static void receive(int fd, char *entry, size_t size) {
 }
 
 START_TEST(to_the_journal) {
-        LogFields fields = { .message = LOG_MESSAGE_PROTOCOL_ERROR, .client_name = "worker-3", .client_id = UINT64_C(9223372036854775807),
-                             .address = "192.0.2.7:41234", .reason = "a\nPRIORITY=0" };
+        LogFields fields = { .message = LOG_MESSAGE_PROTOCOL_ERROR,
+                             .client_name = "worker-3",
+                             .client_id = UINT64_C(9223372036854775807),
+                             .address = "192.0.2.7:41234",
+                             .reason = "a\nPRIORITY=0" };
         char entry[8192];
         int fd = fake_journal();
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* PROTOCOL.md and the code say the same: the worked examples, the values of the types, the fields of the LOAD answer. The path of the page
- * is in $PROTOCOL_TEXT. */
+/* PROTOCOL.md and the code say the same: the worked examples, the values of the types, the fields of the LOAD answer. The path
+ * of the page is in $PROTOCOL_TEXT. */
 
 #include <stdio.h>
 
@@ -75,7 +75,10 @@ static size_t make_frame(WireHeader header, int length, uint8_t *frame) {
 #define TEXT(s) { .data = (s), .size = sizeof(s) - 1 }
 
 START_TEST(example_hello) {
-        WireHello hello = { .magic = WIRE_MAGIC, .version_min = WIRE_VERSION, .version_max = WIRE_VERSION, .name = TEXT("worker-3"),
+        WireHello hello = { .magic = WIRE_MAGIC,
+                            .version_min = WIRE_VERSION,
+                            .version_max = WIRE_VERSION,
+                            .name = TEXT("worker-3"),
                             .program = TEXT("tile 17@lab") };
         uint8_t frame[FRAME_MAX];
         int n = wire_hello_store(&hello, frame + WIRE_HEADER_SIZE, sizeof(frame) - WIRE_HEADER_SIZE);

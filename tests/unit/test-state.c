@@ -133,9 +133,27 @@ START_TEST(the_last_id) {
 END_TEST
 
 static const char *const damaged[] = {
-        "", "next-id=", "next-id=\n", "next-id=5", "next-id=0\n", "next-id=05\n", "next-id=-5\n", "next-id=+5\n", "next-id= 5\n", "next-id=5 \n",
-        "next-id=5\r\n", "next-id=5\n\n", "next-id=5\nx", "Next-id=5\n", "nextid=5\n", "5\n", "next-id=5x\n", "next-id=9223372036854775809\n",
-        "next-id=18446744073709551616\n", "next-id=99999999999999999999999999999999999999999999999999999999999999999999999999\n", "next-id=5\n#\n",
+        "",
+        "next-id=",
+        "next-id=\n",
+        "next-id=5",
+        "next-id=0\n",
+        "next-id=05\n",
+        "next-id=-5\n",
+        "next-id=+5\n",
+        "next-id= 5\n",
+        "next-id=5 \n",
+        "next-id=5\r\n",
+        "next-id=5\n\n",
+        "next-id=5\nx",
+        "Next-id=5\n",
+        "nextid=5\n",
+        "5\n",
+        "next-id=5x\n",
+        "next-id=9223372036854775809\n",
+        "next-id=18446744073709551616\n",
+        "next-id=99999999999999999999999999999999999999999999999999999999999999999999999999\n",
+        "next-id=5\n#\n",
 };
 
 START_TEST(a_damaged_counter) {
@@ -236,10 +254,10 @@ END_TEST
 START_TEST(permissions) {
         reopen_well();
         ck_assert_int_eq(chmod(temp_path("state/resume-key"), 0640), 0);
-        assert_refused(-EPERM, "resume-key is not a plain file that belongs to us");
+        assert_refused(-EPERM, "resume-key is not a plain file");
         ck_assert_int_eq(chmod(temp_path("state/resume-key"), 0600), 0);
         ck_assert_int_eq(chmod(temp_path("state/next-id"), 0660), 0);
-        assert_refused(-EPERM, "next-id is not a plain file that belongs to us");
+        assert_refused(-EPERM, "next-id is not a plain file");
         ck_assert_int_eq(chmod(temp_path("state/next-id"), 0644), 0);
         reopen_well();
         ck_assert_int_eq(chmod(temp_path("state"), 0755), 0);
@@ -254,7 +272,7 @@ START_TEST(another_owner) {
                 return; /* only root can give a file away */
         reopen_well();
         ck_assert_int_eq(chown(temp_path("state/next-id"), 65534, 65534), 0);
-        assert_refused(-EPERM, "next-id is not a plain file that belongs to us");
+        assert_refused(-EPERM, "next-id is not a plain file");
         ck_assert_int_eq(chown(temp_path("state"), 65534, 65534), 0);
         assert_refused(-EPERM, "belongs to user 65534");
 }
@@ -306,7 +324,7 @@ START_TEST(the_default_place) {
 }
 END_TEST
 
-enum { N_PROCESSES = 4, N_ROUNDS = 100 };
+enum { N_PROCESSES = 4, N_ROUNDS = 50 };
 
 /* Each reserves blocks of sizes of its own and writes down which; with a handle of its own, as two services would have. */
 static void reserve_and_report(int fd, unsigned process) {
@@ -363,7 +381,7 @@ END_TEST
 START_TEST(killed_at_any_time) {
         uint64_t highest = 0;
 
-        for (unsigned round = 0; round < 30; round++) {
+        for (unsigned round = 0; round < 15; round++) {
                 uint64_t first;
                 int fds[2];
                 pid_t pid;

@@ -137,7 +137,11 @@ static int parse_presence(const uint8_t *p, size_t n) {
 }
 
 static int store_alive(uint8_t *p, size_t n) {
-        return wire_alive_store(&(WireAlive) { .id = 5, .state = WIRE_STATE_BUSY, .silence_ms = 6, .kernel_silence_ms = 7, .rtt_us = 8,
+        return wire_alive_store(&(WireAlive) { .id = 5,
+                                               .state = WIRE_STATE_BUSY,
+                                               .silence_ms = 6,
+                                               .kernel_silence_ms = 7,
+                                               .rtt_us = 8,
                                                .name = TEXT("n") },
                                 p, n);
 }
@@ -246,8 +250,9 @@ END_TEST
 
 START_TEST(header_there_and_back) {
         static const uint8_t bytes[WIRE_HEADER_SIZE] = {
-                0x04, 0x03, 0x02, 0x01, 0x05, 0x06, 0x08, 0x07, 0x10, 0x0f, 0x0e, 0x0d, 0x0c, 0x0b, 0x0a, 0x09, 0x18, 0x17, 0x16, 0x15,
-                0x14, 0x13, 0x12, 0x11, 0x20, 0x1f, 0x1e, 0x1d, 0x1c, 0x1b, 0x1a, 0x19, 0x24, 0x23, 0x22, 0x21, 0x28, 0x27, 0x26, 0x25,
+                0x04, 0x03, 0x02, 0x01, 0x05, 0x06, 0x08, 0x07, 0x10, 0x0f, 0x0e, 0x0d, 0x0c, 0x0b,
+                0x0a, 0x09, 0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11, 0x20, 0x1f, 0x1e, 0x1d,
+                0x1c, 0x1b, 0x1a, 0x19, 0x24, 0x23, 0x22, 0x21, 0x28, 0x27, 0x26, 0x25,
         };
         uint8_t out[WIRE_HEADER_SIZE];
         WireHeader h;
@@ -460,7 +465,8 @@ END_TEST
 
 START_TEST(names) {
         static const char *const valid[] = { "a", "Z", "0", "worker-3", "a.b_c-d", ".", "-", "_" };
-        static const char *const invalid[] = { "", " ", "a b", "a/b", "a:b", "a\n", "a\x1b", "\xc3\xa4", "a@b", "a,b", "*", "[", "{", "`", "^" };
+        static const char *const invalid[] = { "",    " ",   "a b", "a/b", "a:b", "a\n", "a\x1b", "\xc3\xa4",
+                                               "a@b", "a,b", "*",   "[",   "{",   "`",   "^" };
         char name[65];
 
         for (size_t i = 0; i < sizeof(valid) / sizeof(valid[0]); i++)
