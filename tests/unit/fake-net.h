@@ -109,6 +109,10 @@ void fake_stop_taking(FakeLink *l);
 
 /* Runs, and then tells all whole frames that the peer has received since the last call, as text, separated by "; ". */
 const char *fake_heard(FakeLink *l);
+/* Is there a whole frame at this place of `out`? */
+static inline bool fake_frame_at(const FakeLink *l, size_t position, size_t *ret_size) {
+        return l->n_out > 0 && framer_peek(l->out + position, l->n_out - position, ret_size) == 0;
+}
 /* The last whole frame that has arrived. */
 const uint8_t *fake_last_frame(FakeLink *l, WireHeader *ret_header);
 

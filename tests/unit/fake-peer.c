@@ -275,7 +275,7 @@ const char *fake_heard(FakeLink *l) {
         free(text);
         f = open_memstream(&text, &size);
         fake_require(f);
-        for (size_t n, position = l->heard; framer_peek(l->out + position, l->n_out - position, &n) == 0; position = l->heard) {
+        for (size_t n, position = l->heard; fake_frame_at(l, position, &n); position = l->heard) {
                 WireHeader header;
 
                 if (ftell(f) > 0)
@@ -291,7 +291,7 @@ const char *fake_heard(FakeLink *l) {
 const uint8_t *fake_last_frame(FakeLink *l, WireHeader *ret_header) {
         const uint8_t *frame = NULL;
 
-        for (size_t n, position = 0; framer_peek(l->out + position, l->n_out - position, &n) == 0; position += n)
+        for (size_t n, position = 0; fake_frame_at(l, position, &n); position += n)
                 frame = l->out + position;
         fake_require(frame);
         wire_header_load(frame, ret_header);
