@@ -70,7 +70,7 @@ valgrind: setup-check all
 
 fuzz: setup-check $(BUILD_FUZZ)/build.ninja
 	meson compile -C $(BUILD_FUZZ)
-	tests/house/fuzz $(BUILD_FUZZ) $(FUZZ_SECONDS)
+	tests/fuzz/run $(BUILD_FUZZ) $(FUZZ_SECONDS)
 
 bench: all
 	@rm -f $(BUILD)/meson-logs/benchmarklog.json
