@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A service that is driven by hand, in the same process and thread as the client: it says what the test wants, right or wrong. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/directclient.h"
+#include "protocol/wire.h"
+
+typedef struct Fake {
+        int listen_fd;
+        int fd;
+        char address[32];
+        uint8_t in[2 * WIRE_FRAME_MAX];
+        size_t n_in;
+} Fake;
+
+/* A frame that the client sent */
+typedef struct FakeFrame {
+        WireHeader header;
+        uint8_t payload[WIRE_PAYLOAD_MAX];
+} FakeFrame;
+
+void fake_init(Fake *fake);
+void fake_deinit(Fake *fake);
+
+/* Takes the connection that is there, or will be. */
+void fake_accept(Fake *fake);
+
+/* Ends it: with FIN, or with RST. */
+void fake_close(Fake *fake);
+void fake_reset(Fake *fake);
+
+/* Runs the client until it has sent a frame, which has to be of this type. */
+void fake_expect(Fake *fake, DirectClient *client, WireType type, FakeFrame *ret);
+
+/* True if a frame of the client has arrived already. */
+bool fake_take(Fake *fake, FakeFrame *ret);
+
+void fake_send_bytes(Fake *fake, const void *data, size_t size);
+void fake_send(Fake *fake, const WireHeader *header, const void *payload, size_t size);
+void fake_send_data(Fake *fake, uint64_t source, uint8_t flags, uint32_t stream, uint32_t tag, const void *payload, size_t size);
+void fake_send_welcome(Fake *fake, uint64_t id, const char *name);
+void fake_send_refused(Fake *fake, uint16_t code, const char *text);
+void fake_send_goodbye(Fake *fake, uint16_t code, uint32_t retry_after_ms, const char *text);
+void fake_send_presence(Fake *fake, uint8_t event, uint8_t reason, uint64_t id, const char *name);
+
+/* The answer to a question that was received. */
+void fake_answer(Fake *fake, const FakeFrame *question, uint8_t flags, const void *payload, size_t size);
+
+/* From a new handle to an accepted one, with id 1. */
+void fake_connect(Fake *fake, DirectClient *client);
+
+/* Runs the client until the socket and the library have nothing left to do. */
+void fake_settle(DirectClient *client);
