@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,6 +59,7 @@ void fake_accept(Fake *fake) {
         ck_assert_int_eq(poll(&pollfd, 1, FAKE_PATIENCE_MS), 1);
         fake->fd = accept4(fake->listen_fd, NULL, NULL, SOCK_CLOEXEC);
         ck_assert_int_ge(fake->fd, 0);
+        setsockopt(fake->fd, IPPROTO_TCP, TCP_NODELAY, &(int) { 1 }, sizeof(int));
 }
 
 bool fake_take(Fake *fake, FakeFrame *ret) {
