@@ -3,6 +3,7 @@
 /* Owns the descriptor, and the file of a local socket that it has bound itself. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +33,7 @@ static int listener_alloc(int fd, Listener **ret_listener) {
 }
 
 int listener_new_from_fd(int fd, Listener **ret_listener) {
-        int type, listening;
+        int type, listening, flags;
         socklen_t size = sizeof(type);
 
         if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM)
@@ -40,6 +41,10 @@ int listener_new_from_fd(int fd, Listener **ret_listener) {
         size = sizeof(listening);
         if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || !listening)
                 return -EINVAL;
+        /* As systemd passes it, accept() would wait for the next client, and everybody else with it. */
+        flags = fcntl(fd, F_GETFL);
+        if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+                return -errno;
         return listener_alloc(fd, ret_listener);
 }
 
