@@ -109,7 +109,8 @@ enum {
         LINK_READ_SIZE_MAX = 128 * 1024, /* beyond this, a larger read saves no time that can be measured */
         /* How long an output must have been blocked before the kernel is told that this peer is slow rather than dead: well below the
          * shortest time-out that can be configured, and rare enough to cost nothing. */
-        LINK_STALL_USEC = 1000 * 1000,
+        LINK_STALL_USEC = 250 * 1000,
+        LINK_STALL_CHECK_USEC = 1000 * 1000, /* … and how often it is looked at then */
         /* How long a link that was told its end may take to read it. */
         LINK_LINGER_USEC = 1000 * 1000,
         /* How much of what it still sends is read and thrown away, so that no reset overtakes the last frame: more than the buffers of

@@ -92,7 +92,7 @@ static uint64_t earliest(uint64_t a, uint64_t b) {
 /* When the blocked output must be looked at next. */
 static uint64_t next_stall_check(const Link *l) {
         const RouterConfig *config = &l->router->config;
-        uint64_t next = l->stalled ? l->router->now + LINK_STALL_USEC : l->blocked_usec + LINK_STALL_USEC;
+        uint64_t next = l->stalled ? l->router->now + LINK_STALL_CHECK_USEC : l->blocked_usec + LINK_STALL_USEC;
 
         if (l->full_usec != 0 && !l->skips_broadcasts)
                 next = earliest(next, l->full_usec + config->broadcast_wait_usec);
@@ -147,5 +147,5 @@ void liveness_check_stall(Link *l) {
             r->now >= l->full_usec + r->config.slow_client_timeout_usec)
                 too_slow(l);
         if (l->state != LINK_DEAD)
-                timers_arm(&r->timers, &l->stall, next_stall_check(l) > r->now ? next_stall_check(l) : r->now + LINK_STALL_USEC);
+                timers_arm(&r->timers, &l->stall, next_stall_check(l) > r->now ? next_stall_check(l) : r->now + LINK_STALL_CHECK_USEC);
 }

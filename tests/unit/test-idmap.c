@@ -15,7 +15,7 @@ START_TEST(like_an_array) {
         unsigned seed = 7;
         size_t n = 0;
 
-        for (size_t step = 0; step < 200000; step++) {
+        for (size_t step = 0; step < 50000; step++) {
                 size_t i = (size_t) rand_r(&seed) % N;
                 uint64_t id = (i % 64) * 65536 + i / 64 + 1;
 
