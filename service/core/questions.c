@@ -108,7 +108,7 @@ static int watch_former(Router *r, Session *watcher, uint64_t id) {
                 session_free(ghost);
                 return e;
         }
-        timers_arm(&r->timers, &ghost->grace, r->start_usec + r->config.grace_usec);
+        timers_arm(&r->timers, &ghost->grace, r->former_until_usec);
         return presence_watch(watcher, ghost);
 }
 

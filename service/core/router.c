@@ -32,6 +32,7 @@ int router_new(const RouterConfig *config, const RouterOps *ops, void *userdata,
         r->ops = ops;
         r->userdata = userdata;
         r->now = r->start_usec = now;
+        r->former_until_usec = now + config->grace_usec;
         r->random = wire_load_u64(seed) ^ wire_load_u64(seed + 8);
         memcpy(r->instance, seed, sizeof(r->instance));
         TAILQ_INIT(&r->dirty);
@@ -96,7 +97,7 @@ uint64_t router_issue_id(Router *r) {
 }
 
 bool router_may_come_back(const Router *r, uint64_t id) {
-        return id > 0 && id < r->first_id && r->now < r->start_usec + r->config.grace_usec && !idmap_find(&r->ended, id);
+        return id > 0 && id < r->first_id && r->now < r->former_until_usec && !idmap_find(&r->ended, id);
 }
 
 /* Sessions */

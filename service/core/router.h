@@ -61,6 +61,7 @@ struct Router {
         void *userdata;
         uint64_t now;
         uint64_t start_usec;
+        uint64_t former_until_usec; /* clients of the time before may come back until then: a longer grace brings back nobody */
         uint8_t instance[WIRE_INSTANCE_SIZE];
         uint64_t random;
 

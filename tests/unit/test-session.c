@@ -194,6 +194,19 @@ START_TEST(a_former_client_that_is_watched) {
 }
 END_TEST
 
+/* Whoever was kicked after the grace stays out, also when the grace is made longer. */
+START_TEST(a_longer_grace_brings_nobody_back) {
+        FakeLink *a = resume_former(77, "a");
+
+        fake_net_advance(net, 31 * FAKE_SEC);
+        ck_assert_int_eq(router_kick(net->router, 77, ""), 0);
+        net->config.grace_usec = 3600 * (uint64_t) FAKE_SEC;
+        router_set_config(net->router, &net->config);
+        a = resume_former(77, "a");
+        ck_assert_str_eq(fake_heard(a), "refused resume refused");
+}
+END_TEST
+
 START_TEST(kick) {
         FakeLink *a = fake_client(net, "a"), *b = fake_client(net, "b"), *l = fake_open(net);
         WireHeader header;
@@ -352,5 +365,5 @@ START_TEST(ids_run_low_and_out) {
 END_TEST
 
 TEST_MAIN_FIXTURE("session", setup, teardown, in_order_of_ids, how_a_link_ends, resume, resume_is_refused, former_clients,
-                  a_former_client_that_is_watched, kick, kick_in_the_middle_of_a_write, stop,
+                  a_former_client_that_is_watched, a_longer_grace_brings_nobody_back, kick, kick_in_the_middle_of_a_write, stop,
                   stop_spreads_the_return, ids_run_low_and_out)
