@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The worker: keeps the B of the latest job, and answers calls for blocks of it, until it is ended. */
+/* The worker: keeps the B of the latest job, and answers calls for blocks of it, until it is ended. It has nothing else to wait for, so
+ * it needs no handlers: it asks for one message after the other. */
 
 #include <errno.h>
 #include <stdint.h>
@@ -61,24 +62,16 @@ static int compute(DirectClient *client, const Worker *worker, DirectMessage *re
         return r;
 }
 
-static void on_message(DirectClient *client, DirectMessage *message, void *userdata) {
-        Worker *worker = userdata;
+/* Takes the message over. */
+static int answer(DirectClient *client, Worker *worker, DirectMessage *message) {
         int r = 0;
 
         if (direct_message_get_kind(message) == KIND_B && direct_message_get_stream(message) == 0)
-                r = keep_b(client, worker, message);
-        else {
-                if (direct_message_get_kind(message) == KIND_BLOCK && direct_message_is_request(message))
-                        r = compute(client, worker, message);
-                direct_message_free(message);
-        }
-        if (r < 0 && r != -ENOTCONN) /* not connected just now: the coordinator knows */
-                fail(client, r, "cannot answer the coordinator");
-}
-
-static void on_event(DirectClient *client, const DirectEvent *event, void *userdata) {
-        if (event->type == DIRECT_EVENT_KICKED || event->type == DIRECT_EVENT_FAILED)
-                fail(client, -ECONNABORTED, "the service has ended the connection");
+                return keep_b(client, worker, message);
+        if (direct_message_get_kind(message) == KIND_BLOCK && direct_message_is_request(message))
+                r = compute(client, worker, message);
+        direct_message_free(message);
+        return r;
 }
 
 int run_worker(const char *server) {
@@ -90,9 +83,18 @@ int run_worker(const char *server) {
         snprintf(name, sizeof(name), WORKER_PREFIX "%s-%ld", host, (long) getpid());
 
         client = client_new_or_fail(name, MESSAGE_MAX);
-        direct_set_message_handler(client, on_message, &worker);
-        direct_set_event_handler(client, on_event, &worker);
+        direct_set_send_timeout(client, DIRECT_FOREVER); /* a reply waits until the one before it is on its way */
         connect_or_fail(client, server);
-        for (;;)
-                turn(client, DIRECT_FOREVER);
+        for (;;) {
+                DirectMessage *message;
+                int r;
+
+                /* This waits through reconnections as well */
+                r = direct_receive(client, DIRECT_FOREVER, &message);
+                if (r < 0)
+                        fail(client, r, "the connection to the service has ended");
+                r = answer(client, &worker, message);
+                if (r < 0 && r != -ENOTCONN && r != -ECONNRESET) /* not connected just now: the coordinator knows */
+                        fail(client, r, "cannot answer the coordinator");
+        }
 }

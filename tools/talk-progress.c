@@ -60,7 +60,7 @@ static void progress_draw(const Progress *p, uint64_t done, uint64_t now_usec) {
         char head[128], bytes[PROGRESS_BYTES_MAX], rate[PROGRESS_BYTES_MAX], time[32], tail[96], bar[PROGRESS_WIDTH_MAX + 1];
         int width, room, filled;
 
-        width = progress_width() - 1; /* the last column would wrap in some terminals */
+        width = progress_width() - 3; /* "^C" still fits behind it, so the line does not wrap and can be erased */
         if (width < PROGRESS_WIDTH_MIN)
                 return;
 

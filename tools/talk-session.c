@@ -44,7 +44,7 @@ int talk_fail(Talk *talk, int error, const char *what) {
         } table[] = {
                 { -ENXIO,        TALK_EXIT_PEER,    "no such client is connected; 'directclient list' shows who is" },
                 { -EHOSTDOWN,    TALK_EXIT_BUSY,    "the client is away: its link is lost, and it has some time to come back; try again later" },
-                { -EPIPE,        TALK_EXIT_PEER,    "the client left or died before it replied" },
+                { -EPIPE,        TALK_EXIT_PEER,    "the client left or died in the middle of it" },
                 { -ETIMEDOUT,    TALK_EXIT_SERVICE, "no answer in time; --timeout=SEC waits longer" },
                 { -ECONNRESET,   TALK_EXIT_SERVICE, NULL },
                 { -ECONNABORTED, TALK_EXIT_SERVICE, NULL },

@@ -18,6 +18,8 @@ class Matmul(programs.ProgramTest):
         self.assertRegex(text, r"GFLOP/s, [1-9]\d* MB moved")
         # Another job by the same workers
         self.assertIn("correct", self.coordinator("--size=64", "--block=64", "--expect-workers=2").wait().decode())
+        # Blocks that each fill the send buffer of either side
+        self.assertIn("correct", self.coordinator("--size=1100", "--block=550", "--check=vectors").wait().decode())
         for worker in workers:
             self.assertIsNone(worker.process.poll())
 

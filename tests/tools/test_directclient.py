@@ -4,7 +4,9 @@
 import hashlib
 import os
 import re
+import select
 import signal
+import subprocess
 
 import programs
 
@@ -112,6 +114,73 @@ class Messages(ClientTest):
         listener.stop(signal.SIGINT, status=128 + signal.SIGINT)
 
 
+class Middle(ClientTest):
+    """One end of a large message is gone before it is over."""
+
+    def start_send(self, name):
+        """A send whose input does not end. Returns it and the descriptor to write to."""
+        path = os.path.join(self.directory, "fifo")
+        os.mkfifo(path)
+        sender = self.client("--name=bob", "send", name, path)
+        descriptor = os.open(path, os.O_WRONLY)
+        self.addCleanup(os.close, descriptor)
+        return sender, descriptor
+
+    def test_sender_is_killed(self):
+        out = os.path.join(self.directory, "out")
+        listener = self.listen("alice", f"--output={out}")
+        sender, descriptor = self.start_send("alice")
+        os.write(descriptor, bytes(200000))
+        while not os.listdir(out):
+            self.assertIsNone(listener.process.poll())
+        sender.kill()
+        listener.wait_line("a message from bob ended in the middle", "stderr")
+        listener.stop()
+        self.assertEqual(os.listdir(out), [])
+
+    def test_sender_is_interrupted(self):
+        listener = self.listen("alice", "--raw")
+        sender, descriptor = self.start_send("alice")
+        os.write(descriptor, bytes(200000))
+        while not listener.lines():
+            self.assertIsNone(sender.process.poll())
+        sender.stop(signal.SIGINT, status=128 + signal.SIGINT)
+        listener.wait_line("ended in the middle", "stderr")
+
+    def test_receiver_is_killed(self):
+        listener = self.listen("alice", "--raw")
+        sender, descriptor = self.start_send("alice")
+        os.write(descriptor, bytes(200000))
+        while not listener.lines():
+            self.assertIsNone(sender.process.poll())
+        listener.kill()
+        with self.assertRaises(BrokenPipeError):  # the sender ends by itself, so the pipe breaks
+            while True:
+                os.write(descriptor, bytes(1000))
+        sender.wait(1)
+
+    def test_progress_bar(self):
+        self.listen("alice", "--raw")
+        terminal, other = os.openpty()
+        self.addCleanup(os.close, terminal)
+        command = [os.environ["DIRECTCLIENT_EXECUTABLE"], f"--server={self.address}", "send", "alice"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=other) as sender:
+            os.close(other)
+            seen = b""
+            while not re.search(rb"\r\x1b\[Kstdin  [\d.]+ [KM]iB  [\d.]+ [KM]iB/s  0:0\d", seen):
+                sender.stdin.write(bytes(65536))
+                if select.select([terminal], [], [], 0.02)[0]:
+                    seen += os.read(terminal, 4096)
+            sender.stdin.close()
+            self.assertEqual(sender.wait(programs.TIMEOUT), 0)
+            while select.select([terminal], [], [], 0)[0]:
+                try:
+                    seen += os.read(terminal, 4096)
+                except OSError:  # the other end is closed
+                    break
+        self.assertTrue(seen.endswith(b"\r\x1b[K"), seen)
+
+
 class Calls(ClientTest):
     def test_call(self):
         listener = self.listen("alice", "--echo", "--count=3")
@@ -128,7 +197,7 @@ class Calls(ClientTest):
         listener.wait_line("never answered")
         listener.kill()
         call.wait(1)
-        self.assertIn("left or died before it replied", call.lines("stderr")[-1])
+        self.assertIn("left or died in the middle", call.lines("stderr")[-1])
 
     def test_timeout(self):
         self.listen("alice")
