@@ -81,7 +81,7 @@ class Session:
 
         self.heard = open(os.path.join(self.directory, "heard"), "w+", encoding="utf-8")
         self.alice = self.spawn("./first", "alice", stdout=self.heard, stderr=subprocess.STDOUT)
-        wait_for("alice", lambda: self.has(["build/tools/directclient", "list"], "alice"))
+        wait_for("alice", lambda: self.has(["build/tools/directctl", "--user", "list"], "alice"))  # takes no id
 
     def finish(self):
         """alice was kicked: she ends by herself, and says what she has heard. The service stops in order."""
