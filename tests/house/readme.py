@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What README.md shows is true: its C program compiles without a warning and works, the commands in its console blocks succeed, and what
-they print is what stands there, but for numbers. All runs against a private service on a private session bus.
+they print is what stands there, but for numbers. All runs against a private service on a private session bus. The files that README.md,
+HACKING.md and NEWS.md name are there.
 
     readme.py SOURCE_ROOT BUILD_ROOT [--update]
 
@@ -116,6 +117,18 @@ def compare(shown, seen):
     return list(diff)
 
 
+def missing_files(source):
+    """Links, and paths with a directory in backticks"""
+    problems = []
+    for name in ("README.md", "HACKING.md", "NEWS.md"):
+        with open(os.path.join(source, name), encoding="utf-8") as file:
+            text = file.read()
+        paths = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+        paths += re.findall(r"`((?:bench|client|dbus|examples|man|packaging|protocol|service|systemd|tests|tools)/[\w./-]*)", text)
+        problems += [f"{name}: there is no {path}" for path in paths if not os.path.exists(os.path.join(source, path))]
+    return problems
+
+
 def main(source, build, update=None):
     for program in ("dbus-run-session", "busctl"):
         if not shutil.which(program):
@@ -128,7 +141,7 @@ def main(source, build, update=None):
     path = os.path.join(source, "README.md")
     with open(path, encoding="utf-8") as file:
         readme = file.read()
-    problems = []
+    problems = missing_files(source)
     with tempfile.TemporaryDirectory() as directory:
         session = Session(source, build, directory)
         try:
