@@ -35,6 +35,7 @@ struct Server {
         uint64_t last_id;
         char *reload_error; /* what the next reloads fail with; NULL: they succeed */
         uint64_t longest_usec, begin_usec;
+        bool settle; /* "ok" is due once nothing waits to be announced */
 };
 
 /* Of our own processor time: other tests run beside this one. */
@@ -230,7 +231,7 @@ static void command_reload_fails(Server *server, const uint64_t *arguments) {
         puts("ok");
 }
 
-/* Since the last question: the longest turn of the loop and all turns together, in us; then the bytes that are allocated, and whether any
+/* Since the last question: the longest turn of the loop and all turns together, in us; then the bytes that are allocated, and 1 if any
  * announcement waits. */
 static void command_stat(Server *server, const uint64_t *arguments) {
         struct mallinfo2 info = mallinfo2();
@@ -239,6 +240,22 @@ static void command_stat(Server *server, const uint64_t *arguments) {
                server->bus->announcer.first != NULL);
         server->longest_usec = 0;
         server->begin_usec = now();
+}
+
+static void command_settle(Server *server, const uint64_t *arguments) {
+        server->settle = true;
+}
+
+/* After each turn of the loop */
+static int on_turn(sd_event_source *source, void *userdata) {
+        Server *server = userdata;
+
+        if (server->settle && !server->bus->announcer.first) {
+                server->settle = false;
+                puts("ok");
+                fflush(stdout);
+        }
+        return 0;
 }
 
 static void command_quit(Server *server, const uint64_t *arguments) {
@@ -257,6 +274,7 @@ static const struct {
         { "state", command_state },               /* ID STATE */
         { "reload-fails", command_reload_fails },
         { "stat", command_stat },
+        { "settle", command_settle },             /* the answer comes when all is announced */
         { "quit", command_quit },
 };
 
@@ -306,6 +324,8 @@ int main(int argc, char **argv) {
         r = sd_event_new(&server.event);
         if (r >= 0)
                 r = sd_event_add_io(server.event, NULL, STDIN_FILENO, EPOLLIN, on_line, &server);
+        if (r >= 0)
+                r = sd_event_add_post(server.event, NULL, on_turn, &server);
         if (r >= 0)
                 r = bus_new(server.event, &server, argc > 1 && strcmp(argv[1], "--bus=system") == 0 ? BUS_SYSTEM : BUS_USER, &server.bus);
         if (r >= 0)
