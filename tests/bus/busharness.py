@@ -5,6 +5,7 @@ lines that these print, nothing for time; WAIT_SECONDS only ends a test that han
 import os
 import selectors
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,8 @@ CONFIGURATION = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Con
 class Program:
     """A program whose lines are read one by one, and which ends with the test."""
 
-    def __init__(self, test, arguments, environment, user=None):
+    def __init__(self, test, arguments, environment, user=None, ends_with_input=False):
+        self.ends_with_input = ends_with_input
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         env=environment, bufsize=0, **as_user(user))
         self.rest = {self.process.stdout: b'', self.process.stderr: b''}
@@ -76,11 +78,12 @@ class Program:
         return self.line(self.process.stdout)
 
     def stop(self):
-        if self.process.stdin:
-            self.process.stdin.close()
-        if self.process.poll() is None:
+        self.process.stdin.close()
+        if self.process.poll() is None and not self.ends_with_input:
             self.process.terminate()
-        self.process.wait(WAIT_SECONDS)
+        status = self.process.wait(WAIT_SECONDS)
+        if self.ends_with_input and status not in (0, -signal.SIGKILL):  # of a sanitizer, for example
+            raise AssertionError(f'{self.process.args} ended with {status}: {self.process.stderr.read().decode()}')
         for stream in (self.process.stdout, self.process.stderr):
             stream.close()
 
@@ -114,7 +117,7 @@ class BusTest(unittest.TestCase):
         self.bus.process.wait(WAIT_SECONDS)
 
     def start_service(self, kind='user', user=None, wait=True):
-        self.service = Program(self, [f'{BUILD}/test-bus-service', f'--bus={kind}'], self.environment, user)
+        self.service = Program(self, [f'{BUILD}/test-bus-service', f'--bus={kind}'], self.environment, user, True)
         if wait:
             self.log('is available')
 
@@ -123,7 +126,7 @@ class BusTest(unittest.TestCase):
         return self.service.wait_for(text, self.service.process.stderr)
 
     def start_polkit(self, answer):
-        self.polkit = Program(self, [f'{BUILD}/test-bus-polkit'], self.environment)
+        self.polkit = Program(self, [f'{BUILD}/test-bus-polkit'], self.environment, ends_with_input=True)
         self.assertEqual(self.polkit.line(self.polkit.process.stdout), 'ready')
         self.assertEqual(self.polkit.command(answer), 'ok')
 

@@ -60,7 +60,7 @@ class ScaleTest(BusTest):
                 (f'{PATH}/client/{N}', INTROSPECTABLE, 'Introspect', 20, 10),
                 ('/', INTROSPECTABLE, 'Introspect', 20, 10)):
             wait, turn = self.measure(path, interface, member)
-            if not os.environ.get('BUS_TEST_SLOW'):  # valgrind
+            if os.environ.get('DIRECTSERVER_SANITIZED') != '1':
                 self.assertLess(wait, wait_max)
                 self.assertLess(turn, turn_max)
 
@@ -88,7 +88,7 @@ class ScaleTest(BusTest):
         self.assertTrue(waiting)
         self.assertLess(stuck - before, 1 << 20)  # the 256 signals that sd-bus may hold, and no more
         self.settle()
-        self.assertLess(self.stat()[2], before)
+        self.assertLessEqual(self.stat()[2], before)
         self.assertEqual(self.n_clients(), 2 * N)
 
 
