@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The names of the D-Bus interface, for the service and for those who call it. org.directserver.DirectServer1.xml describes them. */
+/* The names of the D-Bus interface, for the service and for those who call it. org.directserver.DirectServer1.xml describes
+ * them. */
 
 #define BUS_NAME "org.directserver.DirectServer1"
 #define BUS_PATH "/org/directserver/DirectServer1"

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Signals, made when there is time. A change is noted in a few dozen nanoseconds, and what is noted of one client is merged: a client that
- * left before it was announced is not announced at all, and a state is read when the signal is made. So in a storm of joins, or when the bus
- * is slow, what waits is bounded by the number of clients, not by the number of changes.
+/* Signals, made when there is time. A change is noted in a few dozen nanoseconds, and what is noted of one client is merged: a
+ * client that left before it was announced is not announced at all, and a state is read when the signal is made. So in a storm
+ * of joins, or when the bus is slow, what waits is bounded by the number of clients, not by the number of changes.
  *
- * Owns the announcements. The signals of the object manager are made here and not by sd-bus, so that they say what GetManagedObjects()
- * says: the one interface that is ours. */
+ * Owns the announcements. The signals of the object manager are made here and not by sd-bus, so that they say what
+ * GetManagedObjects() says: the one interface that is ours. */
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Each client as a D-Bus object. There are no objects in memory: a path names an id, and sd-bus calls find_client() for the path of each
- * message. An id is never used again, so neither is a path. */
+/* Each client as a D-Bus object. There are no objects in memory: a path names an id, and sd-bus calls find_client() for the
+ * path of each message. An id is never used again, so neither is a path. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -44,7 +44,8 @@ static void client_view_fill(BusClientView *view, Bus *bus, const ServerClient *
         };
 }
 
-static int find_client(sd_bus *sd_bus, const char *path, const char *interface, void *userdata, void **ret_found, sd_bus_error *error) {
+static int find_client(sd_bus *sd_bus, const char *path, const char *interface, void *userdata, void **ret_found,
+                       sd_bus_error *error) {
         Bus *bus = userdata;
         ServerClient client;
         uint64_t id;

@@ -14,7 +14,8 @@ static const struct {
         const char *text;
 } errors[_BUS_E_N] = {
         [BUS_E_NO_SUCH_CLIENT] = { BUS_ERROR_NO_SUCH_CLIENT, "There is no such client" },
-        [BUS_E_INVALID_REASON] = { BUS_ERROR_INVALID_REASON, "The reason must be at most 1024 bytes of text without control characters" },
+        [BUS_E_INVALID_REASON] = { BUS_ERROR_INVALID_REASON,
+                                   "The reason must be at most 1024 bytes of text without control characters" },
         [BUS_E_INVALID_CONFIGURATION] = { BUS_ERROR_INVALID_CONFIGURATION, "The configuration can't be read" },
         [BUS_E_TOO_MANY_LISTINGS] = { SD_BUS_ERROR_LIMITS_EXCEEDED, "Too many callers wait for a list of all clients" },
 };

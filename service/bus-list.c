@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* ListClients(), GetManagedObjects() and Describe() have to go over all clients: with 10,000 of them that takes 10 to 100 ms, for
- * which the service must not be deaf. So a reply grows in slices between the turns of the event loop, in the order of the ids. One listing is
- * made at a time, and what it costs is bounded: replies are made only as fast as the bus takes them.
+/* ListClients(), GetManagedObjects() and Describe() have to go over all clients: with 10,000 of them that takes 10 to 100 ms,
+ * for which the service must not be deaf. So a reply grows in slices between the turns of the event loop, in the order of the
+ * ids. One listing is made at a time, and what it costs is bounded: replies are made only as fast as the bus takes them.
  *
- * While a listing is under way no change is announced. A caller that reads the reply and then the signals that follow it has the
- * truth: clients that leave meanwhile may stand in the reply, but their ClientRemoved comes after it.
+ * While a listing is under way no change is announced. A caller that reads the reply and then the signals that follow it has
+ * the truth: clients that leave meanwhile may stand in the reply, but their ClientRemoved comes after it.
  *
  * The lister owns the calls and the reply under way. */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The methods and properties of the Manager. Each method reads its arguments, has the caller authorised where it changes something, makes one
- * server_*() call, and replies. */
+/* The methods and properties of the Manager. Each method reads its arguments, has the caller authorised where it changes
+ * something, makes one server_*() call, and replies. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -22,7 +22,8 @@ static void manager_view_fill(Bus *bus) {
 
 /* The table is exported as a fallback, though there is one such object only, because then sd-bus asks here before it reads: all
  * figures of one GetAll() are of one moment. */
-static int find_manager(sd_bus *sd_bus, const char *path, const char *interface, void *userdata, void **ret_found, sd_bus_error *error) {
+static int find_manager(sd_bus *sd_bus, const char *path, const char *interface, void *userdata, void **ret_found,
+                        sd_bus_error *error) {
         Bus *bus = userdata;
 
         if (strcmp(path, BUS_PATH) != 0)
@@ -44,7 +45,8 @@ static int method_describe(sd_bus_message *call, void *userdata, sd_bus_error *e
         return bus_lister_add(view->bus, call, BUS_LIST_DESCRIBE, error);
 }
 
-/* sd-bus would make this answer itself, but in one go: with 10,000 clients that stopped the loop for 62 ms, slices stop it for 2. */
+/* sd-bus would make this answer itself, but in one go: with 10,000 clients that stopped the loop for 62 ms, slices
+ * stop it for half a millisecond. */
 static int on_get_managed_objects(sd_bus_message *call, void *userdata, sd_bus_error *error) {
         if (!sd_bus_message_is_method_call(call, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects") ||
             !sd_bus_message_is_empty(call))
@@ -140,7 +142,8 @@ static const sd_bus_vtable manager_table[] = {
         SD_BUS_METHOD_WITH_ARGS("KickClient", SD_BUS_ARGS("t", id, "s", reason), SD_BUS_NO_RESULT, method_kick_client,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reload, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Describe", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), method_describe, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Describe", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), method_describe,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_SIGNAL_WITH_ARGS("ClientNew", SD_BUS_ARGS("t", id, "s", name, "o", path), 0),
         SD_BUS_SIGNAL_WITH_ARGS("ClientRemoved", SD_BUS_ARGS("t", id, "s", name, "o", path, "s", reason), 0),
         SD_BUS_VTABLE_END,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads properties by the table that sd-bus itself uses, for answers about very many objects, which are made client by client: sd-bus does
- * that only for a whole tree at once. Owns nothing. */
+/* Reads properties by the table that sd-bus itself uses, for answers about very many objects, which are made client by client:
+ * sd-bus does that only for a whole tree at once. Owns nothing. */
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -40,13 +40,15 @@ int bus_property_append_all(sd_bus_message *m, const sd_bus_vtable *table, const
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-/* Texts are clean UTF-8 already: no control characters to escape. */
 static void json_write_text(FILE *f, const char *text) {
         fputc('"', f);
         for (; *text; text++) {
                 if (*text == '"' || *text == '\\')
-                        fputc('\\', f);
-                fputc(*text, f);
+                        fprintf(f, "\\%c", *text);
+                else if ((unsigned char) *text < 0x20) /* in the path of a socket, if anywhere */
+                        fprintf(f, "\\u%04x", (unsigned) *text);
+                else
+                        fputc(*text, f);
         }
         fputc('"', f);
 }

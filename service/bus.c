@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The connection to D-Bus: finds a bus, exports the objects, takes the name, and starts anew when it loses any of them. The service needs
- * none of it to work. Also shares out the time between the announcer and the lister. What the objects do stands in bus-manager.c and bus-client.c.
+/* The connection to D-Bus: finds a bus, exports the objects, takes the name, and starts anew when it loses any of them. The
+ * service needs none of it to work. Also shares out the time between the announcer and the lister. What the objects do stands
+ * in bus-manager.c and bus-client.c.
  *
- * Everything that belongs to one connection is made in bus_connect() and freed in bus_disconnect(); nothing of it is carried over, for on a new
- * connection nobody knows us yet. */
+ * Everything that belongs to one connection is made in bus_connect() and freed in bus_disconnect(); nothing of it is carried
+ * over, for on a new connection nobody knows us yet. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@
 #define BUS_RETRY_MIN_USEC UINT64_C(1000000)
 #define BUS_RETRY_MAX_USEC (UINT64_C(60) * 1000000)
 
-/* How long to wait for the bus to take what sd-bus holds. There is no event for that; 20 ms is unnoticed by people and costs nothing. */
+/* How long to wait for the bus to take what sd-bus holds. There is no event for that; 20 ms is unnoticed by people and costs
+ * nothing. */
 #define BUS_PAUSE_USEC UINT64_C(20000)
 
 enum {
@@ -68,7 +70,8 @@ static void bus_disconnect(Bus *bus) {
 static void bus_try_again(Bus *bus, int error, const char *what) {
         if (!bus->reported)
                 log_full(LOG_WARNING, error, &(LogFields) { .message = LOG_MESSAGE_BUS_LOST },
-                         "%s. The service works without it and will try again; until then it can't be administered over D-Bus", what);
+                         "%s%s%s%s. The service works without, tries again, and can't be administered over D-Bus until then.",
+                         what, error < 0 ? " (" : "", error < 0 ? strerror(-error) : "", error < 0 ? ")" : "");
         bus->reported = true;
 
         if (sd_event_source_set_time_relative(bus->retry, bus->retry_usec) < 0 ||
@@ -84,14 +87,16 @@ static void bus_set_ready(Bus *bus) {
         bus->retry_usec = BUS_RETRY_MIN_USEC;
         (void) sd_event_source_set_enabled(bus->retry, SD_EVENT_OFF);
         bus->reported = false;
-        log_info("Administration over D-Bus is available on the %s bus", bus_kind_name(bus));
+        log_info("Administration over D-Bus is available on the %s bus.", bus_kind_name(bus));
 }
 
 static int on_disconnected(sd_bus_message *signal, void *userdata, sd_bus_error *error) {
         Bus *bus = userdata;
 
         bus_disconnect(bus);
-        bus_try_again(bus, 0, bus->kind == BUS_USER ? "The connection to the user bus was lost" : "The connection to the system bus was lost");
+        bus_try_again(bus, 0,
+                      bus->kind == BUS_USER ? "The connection to the user bus was lost"
+                                            : "The connection to the system bus was lost");
         return 0;
 }
 
@@ -106,7 +111,7 @@ static int on_name_requested(sd_bus_message *reply, void *userdata, sd_bus_error
         else if (sd_bus_message_read(reply, "u", &code) > 0 && code == 2) {
                 if (!bus->reported)
                         log_full(LOG_WARNING, 0, &(LogFields) { .message = LOG_MESSAGE_BUS_LOST },
-                                 "Another program has the name " BUS_NAME " on the %s bus; we are next", bus_kind_name(bus));
+                                 "Another program has the name " BUS_NAME " on the %s bus; we are next.", bus_kind_name(bus));
                 bus->reported = true;
         } else
                 bus_set_ready(bus);
@@ -209,9 +214,11 @@ static bool bus_has_work(const Bus *bus) {
         return bus->announcer.first || bus->lister.first;
 }
 
-/* A timer, not a deferred source: sd-event takes that for pending since long ago, and it would always go before the data plane. */
+/* A timer, not a deferred source: sd-event takes that for pending since long ago, and it would always go before the data
+ * plane. */
 static void bus_schedule(Bus *bus, uint64_t delay_usec) {
-        if (sd_event_source_set_time_relative(bus->work, delay_usec) < 0 || sd_event_source_set_enabled(bus->work, SD_EVENT_ONESHOT) < 0)
+        if (sd_event_source_set_time_relative(bus->work, delay_usec) < 0 ||
+            sd_event_source_set_enabled(bus->work, SD_EVENT_ONESHOT) < 0)
                 log_error(0, "There is no timer for what is to be said on the bus");
 }
 

@@ -2,15 +2,15 @@
 
 /* Authorisation of the D-Bus methods that change something.
  *
- * A check holds the method call and goes through three questions, each asked asynchronously, so that neither a stuck bus nor a stuck polkit
- * stops the service:
+ * A check holds the method call and goes through three questions, each asked asynchronously, so that neither a stuck bus nor a
+ * stuck polkit stops the service:
  *
  *   1. Who is the caller? The bus is asked for its user. Root and our own user pass at once.
  *   2. Is it still there? We watch for its disappearance, then ask the bus again, so that no gap is left between the two.
  *   3. May it? polkit is asked, which may ask a person, which may take minutes.
  *
- * A caller that goes away ends its check, and polkit is told so. "No such caller" is a refusal at every step: it must never turn into
- * user 0. Nothing is looked up before the wait and used after it: `run` gets the message and starts afresh.
+ * A caller that goes away ends its check, and polkit is told so. "No such caller" is a refusal at every step: it must never
+ * turn into user 0. Nothing is looked up before the wait and used after it: `run` gets the message and starts afresh.
  *
  * A check owns its message and its slots; Polkit owns all checks and borrows the bus, which must outlive it. */
 
@@ -26,8 +26,8 @@
 enum {
         /* What the bus delivers while its driver is slow to answer question 1: about 1 KiB each. */
         POLKIT_CHECKS_MAX = 16384,
-        /* Checks may stay open as long as a dialogue does. dbus-daemon allows 128 calls under way to one connection, us, by default;
-         * a single user must not take them all. */
+        /* Checks may stay open as long as a dialogue does. dbus-daemon allows 128 calls under way to one connection, us, by
+         * default; a single user must not take them all. */
         POLKIT_ASKING_MAX = 64,
         POLKIT_ASKING_PER_USER_MAX = 8,
 };
@@ -145,7 +145,8 @@ static int on_polkit(sd_bus_message *reply, void *userdata, sd_bus_error *ret_er
         int r, authorised = 0, challenge = 0;
 
         check->with_polkit = sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY); /* else there is nothing left to cancel */
-        if (sd_bus_error_has_name(error, SD_BUS_ERROR_SERVICE_UNKNOWN) || sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
+        if (sd_bus_error_has_name(error, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
+            sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
                 check_refuse(check, SD_BUS_ERROR_ACCESS_DENIED,
                              "polkit is not running, so only root and the user of the service may do this");
         else if (error)
@@ -159,9 +160,11 @@ static int on_polkit(sd_bus_message *reply, void *userdata, sd_bus_error *ret_er
                 else if (authorised)
                         check_pass(check);
                 else if (challenge && !sd_bus_message_get_allow_interactive_authorization(check->call))
-                        check_refuse(check, POLKIT_ERROR_INTERACTIVE, "This needs authentication, which the caller did not allow");
+                        check_refuse(check, POLKIT_ERROR_INTERACTIVE,
+                                     "This needs authentication, which the caller did not allow");
                 else
-                        check_refuse(check, SD_BUS_ERROR_ACCESS_DENIED, challenge ? "This needs authentication" : "This is not allowed");
+                        check_refuse(check, SD_BUS_ERROR_ACCESS_DENIED,
+                                     challenge ? "This needs authentication" : "This is not allowed");
         }
         return 0;
 }
@@ -173,11 +176,12 @@ static int check_ask_polkit(Check *check) {
 
         snprintf(check->cancellation, sizeof check->cancellation, "directserver-%" PRIu64, ++check->polkit->n_begun);
 
-        r = sd_bus_message_new_method_call(check->polkit->bus, &question, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE, "CheckAuthorization");
+        r = sd_bus_message_new_method_call(check->polkit->bus, &question, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
+                                           "CheckAuthorization");
         if (r < 0)
                 return r;
-        r = sd_bus_message_append(question, "(sa{sv})s", "system-bus-name", 1, "name", "s", sd_bus_message_get_sender(check->call),
-                                  check->action);
+        r = sd_bus_message_append(question, "(sa{sv})s", "system-bus-name", 1, "name", "s",
+                                  sd_bus_message_get_sender(check->call), check->action);
         if (r < 0)
                 return r;
         if (check->client)
@@ -192,7 +196,8 @@ static int check_ask_polkit(Check *check) {
 
         sd_bus_slot_unref(check->question);
         check->question = NULL;
-        r = sd_bus_call_async(check->polkit->bus, &check->question, question, on_polkit, check, interactive ? POLKIT_INTERACTIVE_USEC : 0);
+        r = sd_bus_call_async(check->polkit->bus, &check->question, question, on_polkit, check,
+                              interactive ? POLKIT_INTERACTIVE_USEC : 0);
         if (r < 0)
                 return r;
         check->with_polkit = true;
@@ -291,7 +296,8 @@ int polkit_authorise(
         if (!sd_bus_message_get_sender(call))
                 return sd_bus_error_set_const(error, SD_BUS_ERROR_ACCESS_DENIED, "The caller has no name");
         if (polkit->n_checks >= POLKIT_CHECKS_MAX)
-                return sd_bus_error_set_const(error, SD_BUS_ERROR_LIMITS_EXCEEDED, "Too many requests wait for their authorisation");
+                return sd_bus_error_set_const(error, SD_BUS_ERROR_LIMITS_EXCEEDED,
+                                              "Too many requests wait for their authorisation");
 
         check = calloc(1, sizeof *check);
         if (!check)

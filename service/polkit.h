@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Decides whether the caller of a method may change something: asks the bus who it is and polkit what it may, without ever waiting. */
+/* Decides whether the caller of a method may change something: asks the bus who it is and polkit what it may, without ever
+ * waiting. */
 
 #include <stdbool.h>
 #include <systemd/sd-bus.h>

@@ -162,7 +162,8 @@ int ctl_bus_find_client(Ctl *ctl, const char *text, CtlTarget *ret_target) {
                 if (asprintf(&target.path, BUS_CLIENT_ROOT "/%s", text) < 0)
                         target.path = NULL;
                 sd_bus_error_free(&error);
-                r = sd_bus_get_property_string(ctl->bus, BUS_NAME, target.path ?: "/", BUS_CLIENT_INTERFACE, "Name", &error, &target.name);
+                r = sd_bus_get_property_string(ctl->bus, BUS_NAME, target.path ?: "/", BUS_CLIENT_INTERFACE, "Name", &error,
+                                               &target.name);
                 if (r < 0)
                         return ctl_bus_fail(ctl, r, &error);
         } else

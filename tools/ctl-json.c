@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* libsmartcols writes JSON as well, but only of a table of texts and with names of its own. Here what is a number stays one, and the names are
- * those of the D-Bus properties and of Describe(). */
+/* libsmartcols writes JSON as well, but only of a table of texts and with names of its own. Here what is a number stays one,
+ * and the names are those of the D-Bus properties and of Describe(). */
 
 #include <errno.h>
 #include <inttypes.h>

@@ -74,7 +74,8 @@ static int each_client(sd_bus_message *m, ClientHandler handler, void *userdata)
                 while ((q = sd_bus_message_enter_container(m, 'e', "sa{sv}")) > 0) {
                         q = sd_bus_message_read_basic(m, 's', &interface);
                         if (q >= 0)
-                                q = strcmp(interface, BUS_CLIENT_INTERFACE) == 0 ? handler(m, userdata) : sd_bus_message_skip(m, "a{sv}");
+                                q = strcmp(interface, BUS_CLIENT_INTERFACE) == 0 ? handler(m, userdata)
+                                                                                 : sd_bus_message_skip(m, "a{sv}");
                         if (q >= 0)
                                 q = sd_bus_message_exit_container(m);
                         if (q < 0)

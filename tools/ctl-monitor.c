@@ -36,7 +36,8 @@ static void print_event(const Ctl *ctl, const char *event, uint64_t id, const ch
                 if (localtime_r(&seconds, &tm))
                         (void) strftime(time, sizeof time, "%Y-%m-%d %H:%M:%S", &tm);
                 if (id > 0)
-                        printf("%s %-7s %s (id %" PRIu64 ")%s%s\n", time, event, clean ?: "", id, detail ? ": " : "", detail ?: "");
+                        printf("%s %-7s %s (id %" PRIu64 ")%s%s\n", time, event, clean ?: "", id, detail ? ": " : "",
+                               detail ?: "");
                 else
                         printf("%s %s\n", time, event);
                 free(clean);
@@ -84,24 +85,25 @@ static int on_owner_changed(sd_bus_message *signal, void *userdata, sd_bus_error
         const char *name, *old_owner, *new_owner;
 
         if (sd_bus_message_read(signal, "sss", &name, &old_owner, &new_owner) > 0)
-                print_event(userdata, *new_owner ? "The service is on the bus" : "The service is not on the bus any more", 0, "", NULL);
+                print_event(userdata, *new_owner ? "The service is on the bus" : "The service is not on the bus any more", 0, "",
+                            NULL);
         return 0;
 }
+
+#define MATCH_MANAGER "type='signal',sender='" BUS_NAME "',path='" BUS_PATH "',interface='" BUS_MANAGER_INTERFACE "'"
+#define MATCH_CLIENTS \
+        "type='signal',sender='" BUS_NAME "',path_namespace='" BUS_CLIENT_ROOT "',interface='org.freedesktop.DBus.Properties'"
+#define MATCH_BUS "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus'"
 
 static int monitor_watch(Ctl *ctl) {
         static const struct {
                 const char *match;
                 sd_bus_message_handler_t handler;
         } watches[] = {
-                { "type='signal',sender='" BUS_NAME "',path='" BUS_PATH "',interface='" BUS_MANAGER_INTERFACE "',member='ClientNew'",
-                  on_client_new },
-                { "type='signal',sender='" BUS_NAME "',path='" BUS_PATH "',interface='" BUS_MANAGER_INTERFACE "',member='ClientRemoved'",
-                  on_client_removed },
-                { "type='signal',sender='" BUS_NAME "',path_namespace='" BUS_CLIENT_ROOT "',"
-                  "interface='org.freedesktop.DBus.Properties',member='PropertiesChanged'",
-                  on_properties_changed },
-                { "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" BUS_NAME "'",
-                  on_owner_changed },
+                { MATCH_MANAGER ",member='ClientNew'", on_client_new },
+                { MATCH_MANAGER ",member='ClientRemoved'", on_client_removed },
+                { MATCH_CLIENTS ",member='PropertiesChanged'", on_properties_changed },
+                { MATCH_BUS ",member='NameOwnerChanged',arg0='" BUS_NAME "'", on_owner_changed },
         };
         int r;
 

@@ -121,7 +121,10 @@ static void print_addresses(Ctl *ctl) {
         char **addresses = NULL;
         const char *label = "Listens";
 
-        if (sd_bus_get_property_strv(ctl->bus, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "ListenAddresses", NULL, &addresses) < 0)
+        int r;
+
+        r = sd_bus_get_property_strv(ctl->bus, BUS_NAME, BUS_PATH, BUS_MANAGER_INTERFACE, "ListenAddresses", NULL, &addresses);
+        if (r < 0)
                 return;
         for (char **address = addresses; address && *address; address++) {
                 print_line(label, "%s", *address);
@@ -137,10 +140,12 @@ static void print_status(Ctl *ctl, const CtlLoad *load) {
         const char *green = colour_sequence("green");
 
         printf("%s●%s DirectServer %s\n", green, colour_end(), load->version);
-        print_line("State", "%srunning%s since %s; %s ago", green, colour_end(), ctl_format_time(started, a), ctl_format_age(started, b));
+        print_line("State", "%srunning%s since %s; %s ago", green, colour_end(), ctl_format_time(started, a),
+                   ctl_format_age(started, b));
         print_process(ctl);
         print_addresses(ctl);
-        print_line("Clients", "%" PRIu64 " (%" PRIu64 " away, %" PRIu64 " paused)", load->clients, load->clients_away, load->clients_paused);
+        print_line("Clients", "%" PRIu64 " (%" PRIu64 " away, %" PRIu64 " paused)", load->clients, load->clients_away,
+                   load->clients_paused);
         print_line("Messages", "%s in, %s out; now %s/s in, %s/s out",
                    ctl_format_count(load->messages_in, a), ctl_format_count(load->messages_out, b),
                    ctl_format_count(load->messages_in_rate[0], c), ctl_format_count(load->messages_out_rate[0], d));
@@ -200,7 +205,8 @@ static const CtlColumn rate_columns[] = {
 
 typedef char *(*Formatter)(uint64_t n, char *buffer);
 
-static int add_rates(struct libscols_table *table, const char *label, Formatter format, uint64_t total, const uint64_t rates[CTL_N_RATES]) {
+static int add_rates(struct libscols_table *table, const char *label, Formatter format, uint64_t total,
+                     const uint64_t rates[CTL_N_RATES]) {
         char texts[CTL_N_RATES][CTL_TEXT_SIZE + 2], text[CTL_TEXT_SIZE];
 
         for (size_t i = 0; i < CTL_N_RATES; i++) {
@@ -254,8 +260,8 @@ static void print_figures(const CtlLoad *load) {
                format_nsec(load->routing_p999_ns, d), format_nsec(load->routing_max_ns, e));
         printf("Clients:      %" PRIu64 " (%" PRIu64 " away, %" PRIu64 " paused), %s queued for them\n",
                load->clients, load->clients_away, load->clients_paused, ctl_format_bytes(load->queued_bytes, a));
-        printf("Resources:    %s of memory, %s of CPU in %s\n",
-               ctl_format_bytes(load->memory_bytes, a), ctl_format_span(load->cpu_usec, b), ctl_format_span(load->uptime_usec, c));
+        printf("Resources:    %s of memory, %s of CPU in %s\n", ctl_format_bytes(load->memory_bytes, a),
+               ctl_format_span(load->cpu_usec, b), ctl_format_span(load->uptime_usec, c));
         printf("Trouble:      %" PRIu64 " bounces, %" PRIu64 " skipped broadcasts, %" PRIu64 " protocol errors\n",
                load->bounces, load->skipped_broadcasts, load->protocol_errors);
 }

@@ -131,8 +131,8 @@ static int run_verb(Ctl *ctl, int n_arguments, char **arguments) {
                 arguments++;
         }
         if (n_arguments < verbs[i].n_min || n_arguments > verbs[i].n_max)
-                return ctl_fail(-EINVAL, "%s arguments. Usage: directctl %s %s", n_arguments < verbs[i].n_min ? "Too few" : "Too many",
-                                verbs[i].name, verbs[i].arguments);
+                return ctl_fail(-EINVAL, "%s arguments. Usage: directctl %s %s",
+                                n_arguments < verbs[i].n_min ? "Too few" : "Too many", verbs[i].name, verbs[i].arguments);
 
         r = ctl_bus_open(ctl);
         return r < 0 ? r : verbs[i].run(ctl, arguments);

@@ -4,7 +4,8 @@
  *
  *   caller --user|--system [--interactive] [--times=N] PATH INTERFACE MEMBER [t:NUMBER | s:TEXT]...
  *
- * The first line is the time until the last reply, in µs; each further one the number of calls with one outcome: "1 ok", "1 ERROR MESSAGE". */
+ * The first line is the time until the last reply, in µs; each further one the number of calls with one outcome: "1 ok",
+ * "1 ERROR MESSAGE". */
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -57,7 +58,8 @@ static int send_call(sd_bus *bus, bool interactive, char **arguments) {
         if (r >= 0)
                 r = sd_bus_message_set_allow_interactive_authorization(call, interactive);
         for (char **a = arguments + 3; r >= 0 && *a; a++)
-                r = (*a)[0] == 't' ? sd_bus_message_append(call, "t", strtoull(*a + 2, NULL, 10)) : sd_bus_message_append(call, "s", *a + 2);
+                r = (*a)[0] == 't' ? sd_bus_message_append(call, "t", strtoull(*a + 2, NULL, 10))
+                                   : sd_bus_message_append(call, "s", *a + 2);
         if (r >= 0)
                 r = sd_bus_call_async(bus, NULL, call, on_reply, NULL, UINT64_MAX);
         sd_bus_message_unref(call);

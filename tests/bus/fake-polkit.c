@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Stands in for polkit on a private bus. A line on stdin says what to answer from now on: "yes", "no", "challenge", "error" or "hold"; "release"
- * answers with yes what was held. On stdout it says what it was asked: "check ACTION FLAGS DETAILS", "cancel". */
+/* Stands in for polkit on a private bus. A line on stdin says what to answer from now on: "yes", "no", "challenge", "error" or
+ * "hold"; "release" answers with yes what was held. On stdout it says what it was asked: "check ACTION FLAGS DETAILS",
+ * "cancel". */
 
 #include <errno.h>
 #include <stdio.h>
@@ -115,8 +116,8 @@ int main(void) {
         if (r >= 0)
                 r = sd_bus_attach_event(bus, polkit.event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
-                r = sd_bus_add_object_vtable(bus, NULL, "/org/freedesktop/PolicyKit1/Authority", "org.freedesktop.PolicyKit1.Authority",
-                                             authority, &polkit);
+                r = sd_bus_add_object_vtable(bus, NULL, "/org/freedesktop/PolicyKit1/Authority",
+                                             "org.freedesktop.PolicyKit1.Authority", authority, &polkit);
         if (r >= 0)
                 r = sd_bus_request_name(bus, "org.freedesktop.PolicyKit1", 0);
         if (r >= 0) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A service without a data plane: the real bus code over a table of made-up clients, steered by lines on stdin. So the D-Bus side is tested
- * with 10,000 clients, and with events in an order that real programs would hardly produce. It also measures how long each turn of the event
- * loop takes, that is, for how long the service would have been deaf.
+/* A service without a data plane: the real bus code over a table of made-up clients, steered by lines on stdin. So the D-Bus
+ * side is tested with 10,000 clients, and with events in an order that real programs would hardly produce. It also measures
+ * how long each turn of the event loop takes, that is, for how long the service would have been deaf.
  *
  * Each command is answered by one line on stdout: "ok", or what was asked for. The log goes to stderr. */
 
@@ -165,7 +165,7 @@ int log_full(int level, int error, const LogFields *fields, const char *format, 
         va_start(arguments, format);
         fprintf(stderr, "log %d: ", level);
         vfprintf(stderr, format, arguments);
-        fprintf(stderr, "%s%s\n", error < 0 ? ": " : "", error < 0 ? strerror(-error) : "");
+        fputc('\n', stderr);
         va_end(arguments);
         return error;
 }
@@ -231,8 +231,8 @@ static void command_reload_fails(Server *server, const uint64_t *arguments) {
         puts("ok");
 }
 
-/* Since the last question: the longest turn of the loop and all turns together, in us; then the bytes that are allocated, and 1 if any
- * announcement waits. */
+/* Since the last question: the longest turn of the loop and all turns together, in us; then the bytes that are allocated, and
+ * 1 if any announcement waits. */
 static void command_stat(Server *server, const uint64_t *arguments) {
         struct mallinfo2 info = mallinfo2();
 
@@ -327,7 +327,8 @@ int main(int argc, char **argv) {
         if (r >= 0)
                 r = sd_event_add_post(server.event, NULL, on_turn, &server);
         if (r >= 0)
-                r = bus_new(server.event, &server, argc > 1 && strcmp(argv[1], "--bus=system") == 0 ? BUS_SYSTEM : BUS_USER, &server.bus);
+                r = bus_new(server.event, &server, argc > 1 && strcmp(argv[1], "--bus=system") == 0 ? BUS_SYSTEM : BUS_USER,
+                            &server.bus);
         if (r >= 0)
                 r = run(&server);
         if (r < 0)
