@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""direct/1 in Python, written from the protocol's text alone: it shares no code with the service or the client library.
+"""direct/1 in Python, written from PROTOCOL.md alone: it shares no code with the service or the client library.
 
 A Link is one connection: bytes and frames. A Client is a Link that has said HELLO. Both are synchronous; every wait ends with a
 frame, with Closed, or with a TimeoutError, which fails the test. A time-out is a bound for failure, never a way to wait.

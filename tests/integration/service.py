@@ -69,7 +69,7 @@ class Service:
         self.lines = []
         self.changed = threading.Condition()
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                        env=environment | self.environment, preexec_fn=self._limit if self.nofile else None)
+                                        env=environment | self.environment, preexec_fn=self._limit)
         self.reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self.reader.start()
         for kind in self.listen:
@@ -78,7 +78,9 @@ class Service:
             setattr(self, kind, LISTENING.search(line).group(1))
 
     def _limit(self):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (self.nofile, self.nofile))
+        """The limits that a login gives, whatever this process has raised its own to; or the few descriptors of the test."""
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.nofile, self.nofile) if self.nofile else (1024, hard))
 
     def _read(self, stderr):
         with stderr:
@@ -195,6 +197,11 @@ class ServiceTest(unittest.TestCase):
         self.addCleanup(client.close)
         return client
 
+    def need_descriptors(self, n):
+        """For the test as well as for its service."""
+        if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < n:
+            self.skipTest(f"{n} descriptors are needed (ulimit -Hn)")
+
     def assertRefused(self, code, name="", **fields):
         with self.assertRaises(direct1.Refused) as caught:
             self.client(name, **fields)
@@ -295,6 +302,8 @@ def main():
     if not os.access(os.environ.get("DIRECTSERVER_EXECUTABLE", ""), os.X_OK):
         print("SKIP: DIRECTSERVER_EXECUTABLE does not name the service")
         sys.exit(SKIP_STATUS)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if SANITIZED:
         say("The service is built with sanitizers.")
     result = unittest.main(exit=False, verbosity=2).result

@@ -12,6 +12,9 @@ from service import Background, Bystanders, ServiceTest, main, say
 UNKNOWN_TYPES = [0x00, *range(0x07, 0x10), *range(0x16, 0x20), *range(0x23, 0x100)]
 TYPES_OF_THE_SERVICE = [direct1.WELCOME, direct1.REFUSED, direct1.BOUNCE, direct1.ANSWER, direct1.PRESENCE]
 LENGTHS = [65537, 65536 + 40, (1 << 31) - 1, 1 << 31, (1 << 31) + 1, (1 << 32) - 40, (1 << 32) - 1]
+# The flags that each type of a client defines
+FLAGS = {direct1.GOODBYE: 0, PING: 0, PONG: 0, DATA: 127, direct1.ACK: 0, direct1.RESEND: 0, direct1.MARK: direct1.MARK_BASELINE,
+         direct1.LOST: 0, ASK: 0}
 MEBIBYTE = 1 << 20
 
 
@@ -30,6 +33,9 @@ def offences():
         yield f"length {length}, and no more than that", direct1.u32(length)
     for flags in (128, 128 | WHOLE, 128 | FIRST, 255):
         yield f"DATA with flags {flags}", Frame(DATA, flags=flags, target=EVERYONE, payload=b"x").pack()
+    for value, allowed in FLAGS.items():
+        for flags in (1 << bit for bit in range(8) if not 1 << bit & allowed):
+            yield f"flag {flags} in a frame of type {value:#04x}", Frame(value, flags=flags, target=EVERYONE).pack()
     yield "a second HELLO", hello().pack()
     yield "a second HELLO, which is no HELLO", Frame(HELLO).pack()
     for value in (PING, PONG):

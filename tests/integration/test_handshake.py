@@ -46,12 +46,19 @@ class Welcome(ServiceTest):
                 self.assertRefused(REFUSED_VERSION, version_min=low, version_max=high)
 
     def test_features_that_nobody_knows_are_not_agreed_to(self):
-        self.assertEqual(self.client(features=0xffffffff).welcome.features & 0x80000000, 0)
+        self.assertEqual(self.client(features=0xffffffff).welcome.features, 0)
 
     def test_more_fields_at_the_end_are_ignored(self):
         link = self.link()
         link.send(direct1.HELLO, payload=hello_payload("later") + b"fields of a later version")
         self.assertEqual(direct1.Welcome.parse(link.expect(direct1.WELCOME).payload).name, "later")
+
+    def test_header(self):
+        """The service looks at no other field of a HELLO's header, and addresses WELCOME to the newcomer."""
+        link = self.link()
+        link.send(direct1.HELLO, 6, hello_payload(), kind=7, source=5, sequence=7, stream=8, tag=9)
+        frame = link.expect(direct1.WELCOME, source=0, flags=0)
+        self.assertEqual(frame.target, direct1.Welcome.parse(frame.payload).id)
 
     def test_program_and_credential(self):
         self.client(program="")
@@ -172,7 +179,7 @@ class Refusals(ServiceTest):
             with self.subTest(magic=magic):
                 link = self.link()
                 link.send_bytes(hello(magic=magic).pack())
-                link.expect_refused((REFUSED_PROTOCOL, REFUSED_VERSION))
+                link.expect_refused(REFUSED_PROTOCOL)
 
     def test_truncated_hello(self):
         whole = hello_payload("name", program="program", credential="credential")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Ten thousand: what a connection costs, and that none is left behind."""
 
-import resource
 import select
 import time
 
@@ -16,10 +15,7 @@ KIBIBYTE = 1024
 
 class Scale(ServiceTest):
     def setUp(self):
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        if hard != resource.RLIM_INFINITY and hard < N + SPARE:
-            self.skipTest(f"{N + SPARE} descriptors are needed, the hard limit is {hard}")
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else N + SPARE, hard))
+        self.need_descriptors(N + SPARE)
         super().setUp()
         self.bystanders = Bystanders(self.service.unix)
         self.addCleanup(self.bystanders.close)
