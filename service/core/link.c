@@ -243,8 +243,12 @@ void link_finish(Link *l) {
 static void close_with(Link *l, WireType type, uint16_t code, const uint8_t *payload, size_t size, bool flush) {
         WireHeader header = { .type = type, .kind = code, .length = (uint32_t) size };
 
-        if (!takes_output(l))
+        if (l->state == LINK_CLOSING || l->state == LINK_DEAD)
                 return;
+        if (l->failed) { /* there is a hole before what would be the last frame */
+                link_kill(l);
+                return;
+        }
         if (!flush) {
                 outbox_drop(&l->outbox);
                 charge(l);

@@ -46,7 +46,6 @@ struct FakeNet {
         FakeLink **last;
         uint8_t **borrowed; /* what was read in this turn, each in a block of its own, so that a use after the turn is seen */
         size_t n_borrowed;
-        bool in_core;
         uint64_t n_progress;
         uint64_t refill; /* ids to give when they are low; 0: none */
         bool ids_low;
@@ -62,8 +61,12 @@ enum {
 };
 #define FAKE_UNLIMITED SIZE_MAX
 
-/* Small limits; ids from FAKE_FIRST_ID. With `config` NULL: fake_config(). Returns NULL without memory (only if the core had none). */
+/* True while the core is at work: only what it allocates is to fail in test-router-memory.c. */
+extern bool fake_in_core;
+
+/* Small limits */
 RouterConfig fake_config(void);
+/* Ids from FAKE_FIRST_ID. With `config` NULL: fake_config(). NULL: the core had no memory. */
 FakeNet *fake_net_new(const RouterConfig *config);
 FakeNet *fake_net_free(FakeNet *n);
 
@@ -78,7 +81,7 @@ void fake_net_check(FakeNet *n);
 /* What the router has told since the last call: "joined a; state a busy; left a died; refused 2; error TEXT; ids low; stalled on" */
 const char *fake_events(FakeNet *n);
 
-/* A connection. NULL: the core had no memory. */
+/* A connection; closed at once (`link` is NULL) if the core has no memory. */
 FakeLink *fake_open(FakeNet *n);
 /* … that is welcome already, and has heard so. */
 FakeLink *fake_client(FakeNet *n, const char *name);

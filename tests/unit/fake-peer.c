@@ -151,7 +151,6 @@ void fake_stop_taking(FakeLink *l) {
 FakeLink *fake_client(FakeNet *n, const char *name) {
         FakeLink *l = fake_open(n);
 
-        fake_require(l);
         fake_hello(l, name);
         fake_require(strncmp(fake_heard(l), "welcome ", 8) == 0);
         return l;
