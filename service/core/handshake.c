@@ -146,8 +146,8 @@ static void resume_member(Link *l, Session *s) {
         timers_disarm(&r->timers, &s->grace);
         l->session = s;
         s->link = l;
+        welcome(l, true); /* first, for one that watches itself */
         router_set_state(r, s, WIRE_STATE_ALIVE, WIRE_EVENT_BACK, WIRE_REASON_NONE);
-        welcome(l, true);
         if (s->missed_presence)
                 presence_catch_up(r, s);
 }

@@ -110,6 +110,19 @@ START_TEST(answer_and_events_are_in_order) {
 }
 END_TEST
 
+START_TEST(oneself) {
+        watch(w, w->id, "watch @2 alive");
+        watch(w, 0, "watch @2 unknown");
+        FakeLink *again = fake_open(net);
+
+        fake_resume(again, w, "w");
+        ck_assert_str_eq(fake_heard(again), "welcome 1001 w; back 1001 @2");
+        fake_close(again, LINK_EOF);
+        fake_net_run(net);
+        ck_assert_uint_eq(net->router->sessions.n_members, 1);
+}
+END_TEST
+
 START_TEST(at_most_so_many) {
         RouterConfig config = fake_config();
         FakeNet *other;
@@ -337,6 +350,6 @@ START_TEST(catching_up_in_parts) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("presence", setup, teardown, one_client, unwatch, everyone, reasons, answer_and_events_are_in_order, at_most_so_many,
+TEST_MAIN_FIXTURE("presence", setup, teardown, one_client, unwatch, everyone, reasons, answer_and_events_are_in_order, oneself, at_most_so_many,
                   former_client_comes_back, former_client_does_not_come_back, a_ghost_without_watcher, catching_up,
                   catching_up_with_everyone, catching_up_with_a_busy_one, catching_up_after_being_away, catching_up_in_parts)
