@@ -80,6 +80,7 @@ static const Row rows[] = {
 typedef struct Options {
         char service[PATH_MAX];
         char relay[PATH_MAX];
+        const char *against; /* another service in the place of the relay */
         const char *filter;
         bool csv, quick;
         unsigned n_rounds, slice_ms;
@@ -101,14 +102,15 @@ static void side_close(Side *s) {
 }
 
 static int side_open(Side *s, Target target, const Options *options, const Workload *w) {
+        bool speaks_direct = target == TARGET_SERVICE || options->against;
         int r;
 
-        if (target == TARGET_SERVICE)
-                r = child_start_service(options->service, &s->child);
+        if (speaks_direct)
+                r = child_start_service(target == TARGET_SERVICE ? options->service : options->against, &s->child);
         else
                 r = child_start_relay(options->relay, w->broadcast, &s->child);
         if (r >= 0)
-                r = pump_new(w, s->child.port, target == TARGET_SERVICE, &s->pump);
+                r = pump_new(w, s->child.port, speaks_direct, &s->pump);
         return r;
 }
 
@@ -213,6 +215,8 @@ static void help(const char *program) {
                "     --slice-ms=N        For how long each time (default: %d, --quick %d)\n"
                "     --service=PATH      The service (default: ../service/directserver)\n"
                "     --relay=PATH        The relay (default: bench-relay)\n"
+               "     --against=PATH      Another build of the service in the place of the relay, to\n"
+               "                         see what a change gives\n"
                "  -h --help              Show this help\n"
                "\n"
                "Paths by default start from where this program is.\n",
@@ -237,8 +241,9 @@ static int set_number(const char *name, const char *text, unsigned max, unsigned
 
 /* Returns 1 to go on, 0 if all is done, or a negative errno. */
 static int parse(int argc, char **argv, Options *o) {
-        enum { CSV = 256, FILTER, QUICK, RELAY, ROUNDS_OPTION, SERVICE, SLICE };
+        enum { AGAINST = 256, CSV, FILTER, QUICK, RELAY, ROUNDS_OPTION, SERVICE, SLICE };
         static const struct option table[] = {
+                { "against", required_argument, NULL, AGAINST },
                 { "csv", no_argument, NULL, CSV },
                 { "filter", required_argument, NULL, FILTER },
                 { "quick", no_argument, NULL, QUICK },
@@ -253,6 +258,9 @@ static int parse(int argc, char **argv, Options *o) {
 
         while (r >= 0 && (c = getopt_long(argc, argv, "h", table, NULL)) >= 0)
                 switch (c) {
+                case AGAINST:
+                        o->against = optarg;
+                        break;
                 case CSV:
                         o->csv = true;
                         break;
