@@ -209,7 +209,8 @@ void link_hang_up(Link *l) {
         if (l->state != LINK_UP || l->leaving)
                 return;
         l->leaving = true;
-        pause_forget(l); /* and each batch is judged anew */
+        if (pause_has_room_to_leave(l))
+                pause_forget(l); /* and each batch is judged anew */
 }
 
 void link_end(Link *l, LinkEnd how) {

@@ -16,6 +16,19 @@ struct Pause {
         LIST_ENTRY(Pause) of_target; /* in target->pausing */
 };
 
+static bool has_room_to_leave(const Link *target) {
+        return target->outbox.n_kept <= target->router->config.outbox_high + LINK_LEAVING_BYTES;
+}
+
+bool pause_has_room_to_leave(const Link *sender) {
+        const Pause *pause;
+
+        LIST_FOREACH(pause, &sender->pauses, of_sender)
+                if (!has_room_to_leave(pause->target))
+                        return false;
+        return true;
+}
+
 static Pause *find(const Link *sender, const Link *target) {
         Pause *pause;
 
@@ -48,7 +61,7 @@ void pause_add(Link *sender, Link *target, bool broadcast) {
 
         if (sender->state != LINK_UP || (broadcast && target->skips_broadcasts))
                 return;
-        if (sender->leaving && target->outbox.n_kept <= sender->router->config.outbox_high + LINK_LEAVING_BYTES)
+        if (sender->leaving && has_room_to_leave(target))
                 return;
         pause = find(sender, target);
         if (pause) {

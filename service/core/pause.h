@@ -18,5 +18,8 @@ void pause_release(Link *target);
 /* Those who only broadcast to `target` go on: it has taken too long. */
 void pause_release_broadcasts(Link *target);
 
-/* `sender` has ended. */
+/* True if all that `sender` waits for could take the rest of what it has sent: see LINK_LEAVING_BYTES. */
+bool pause_has_room_to_leave(const Link *sender);
+
+/* `sender` has ended, or is let go on. */
 void pause_forget(Link *sender);

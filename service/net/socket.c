@@ -16,6 +16,11 @@
 
 enum { IOV_MAX_WRITE = 1024 }; /* UIO_MAXIOV */
 
+/* Since Linux 6.15 (include/uapi/linux/tcp.h); C libraries do not have it yet. */
+#ifndef TCP_RTO_MAX_MS
+#define TCP_RTO_MAX_MS 44
+#endif
+
 static void describe_local_peer(int fd, char text[static ADDRESS_TEXT_MAX], char principal[static 16]) {
         struct ucred ucred = {};
         socklen_t size = sizeof(ucred);
@@ -196,6 +201,8 @@ void socket_set_tcp_options(int fd, uint64_t kernel_timeout_usec) {
         setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
         setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+        /* So that a shut window is probed often enough to tell a dead host from a program that does not read; else it takes minutes. */
+        setsockopt(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, &timeout_ms, sizeof(timeout_ms));
 }
 
 static bool get_tcp_info(const Link *l, struct tcp_info *ret) {

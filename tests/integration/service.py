@@ -62,7 +62,7 @@ class Service:
         with open(path, "w", encoding="utf-8") as f:
             f.write("[Server]\n" + "".join(f"{key}={value}\n" for key, value in self.config.items()))
 
-        places = {"tcp": "127.0.0.1:0", "tcp6": "[::1]:0", "unix": f"unix:{self.directory}/socket"}
+        places = {"tcp": "127.0.0.1:0", "tcp6": "[::1]:0", "any": "0.0.0.0:0", "unix": f"unix:{self.directory}/socket"}
         command = [os.environ["DIRECTSERVER_EXECUTABLE"], f"--config={path}", "--bus=none",
                    f"--state-directory={self.state}", *(f"--listen={places[kind]}" for kind in self.listen)]
         environment = {k: v for k, v in os.environ.items() if k not in ("JOURNAL_STREAM", "NOTIFY_SOCKET", "STATE_DIRECTORY")}
@@ -73,7 +73,7 @@ class Service:
         self.reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self.reader.start()
         for kind in self.listen:
-            pattern = {"tcp": r"127\.0\.0\.1:", "tcp6": r"\[::1\]:", "unix": "unix:"}[kind]
+            pattern = {"tcp": r"127\.0\.0\.1:", "tcp6": r"\[::1\]:", "any": r"0\.0\.0\.0:", "unix": "unix:"}[kind]
             line = self.wait_line(rf"Listening on {pattern}")
             setattr(self, kind, LISTENING.search(line).group(1))
 
