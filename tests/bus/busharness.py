@@ -47,6 +47,8 @@ class Program:
 
     def __init__(self, test, arguments, environment, user=None, ends_with_input=False):
         self.ends_with_input = ends_with_input
+        if user:
+            arguments = [test.reachable(arguments[0]), *arguments[1:]]
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         env=environment, bufsize=0, **as_user(user))
         self.rest = {self.process.stdout: b'', self.process.stderr: b''}
@@ -106,6 +108,13 @@ class BusTest(unittest.TestCase):
         self.configuration = f'{self.directory}/bus.conf'
         with open(self.configuration, 'w') as f:
             f.write(CONFIGURATION.format(path=f'{self.directory}/bus'))
+
+    def reachable(self, program):
+        """A copy that other users can start: the build directory may be below a home that is closed to them."""
+        copy = f'{self.directory}/{os.path.basename(program)}'
+        if not os.path.exists(copy):
+            shutil.copy(program, copy)
+        return copy
 
     def start_bus(self):
         self.bus = Program(self, ['dbus-daemon', f'--config-file={self.configuration}', '--nofork', '--nopidfile', '--print-address'],

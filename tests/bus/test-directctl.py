@@ -132,7 +132,7 @@ class DirectctlTest(BusTest):
         self.service.command('join 1')
         for options, answer, hint in ((['--no-ask-password'], 'challenge', 'Leave out --no-ask-password'), ([], 'no', 'Try it as root')):
             self.start_polkit(answer)
-            done = subprocess.run([DIRECTCTL, *options, 'kick', '1'], env=self.environment, capture_output=True, text=True,
+            done = subprocess.run([self.reachable(DIRECTCTL), *options, 'kick', '1'], env=self.environment, capture_output=True, text=True,
                                   user=NOBODY, group=NOBODY, extra_groups=[])
             self.assertEqual(done.returncode, 1)
             self.assertIn(hint, done.stderr)
