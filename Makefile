@@ -40,14 +40,23 @@ setup:
 setup-check:
 	@packaging/install-build-deps build check
 
+setup-asan:
+	@packaging/install-build-deps build check asan
+
+setup-valgrind:
+	@packaging/install-build-deps build check grind
+
+setup-fuzz:
+	@packaging/install-build-deps build check fuzz
+
 # Only a directory that is not set up yet is: options that were chosen by hand are kept
 $(BUILD)/build.ninja: | setup
 	meson setup $(MESON_OPTIONS) $(BUILD)
 
-$(BUILD_ASAN)/build.ninja: | setup-check
+$(BUILD_ASAN)/build.ninja: | setup-asan
 	meson setup $(MESON_OPTIONS) -Db_sanitize=address,undefined -Db_lundef=false $(BUILD_ASAN)
 
-$(BUILD_FUZZ)/build.ninja: | setup-check
+$(BUILD_FUZZ)/build.ninja: | setup-fuzz
 	CC=clang meson setup -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false $(BUILD_FUZZ)
 
 demo: setup all
@@ -58,17 +67,17 @@ check: setup-check all
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs; r=$$?; \
 	$(SUMMARY) $(BUILD)/meson-logs/testlog.json && exit $$r
 
-sanitize: setup-check $(BUILD_ASAN)/build.ninja
+sanitize: setup-asan $(BUILD_ASAN)/build.ninja
 	meson compile -C $(BUILD_ASAN)
 	@rm -rf $(REPORTS) $(BUILD_ASAN)/meson-logs/testlog.json && mkdir $(REPORTS)
 	@$(SANITIZED) meson test -C $(BUILD_ASAN) --no-rebuild --print-errorlogs --timeout-multiplier=4; r=$$?; \
 	$(SUMMARY) $(BUILD_ASAN)/meson-logs/testlog.json $(BUILD_ASAN)/meson-logs/testlog.txt $(REPORTS) && exit $$r
 
-valgrind: setup-check all
+valgrind: setup-valgrind all
 	meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite=unit --timeout-multiplier=20 \
 	        --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect'
 
-fuzz: setup-check $(BUILD_FUZZ)/build.ninja
+fuzz: setup-fuzz $(BUILD_FUZZ)/build.ninja
 	meson compile -C $(BUILD_FUZZ)
 	tests/fuzz/run $(BUILD_FUZZ) $(FUZZ_SECONDS)
 
@@ -87,4 +96,4 @@ clean:
 	rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_FUZZ)
 
 .NOTPARALLEL:
-.PHONY: all help setup setup-check demo check sanitize valgrind fuzz bench install clean
+.PHONY: all help setup setup-check setup-asan setup-valgrind setup-fuzz demo check sanitize valgrind fuzz bench install clean
