@@ -17,7 +17,7 @@ SUMMARY = $(PYTHON) tests/house/summary.py
 # a test does not look at how a service ended (UndefinedBehaviorSanitizer of gcc can't: its reports are in the log of the tests).
 REPORTS = $(CURDIR)/$(BUILD_ASAN)/reports
 SANITIZED = DIRECTSERVER_SANITIZED=1 \
-        ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1:log_path=$(REPORTS)/asan \
+        ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=1:log_path=$(REPORTS)/asan \
         UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
 
 all: $(BUILD)/build.ninja
