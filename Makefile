@@ -86,7 +86,7 @@ bench: all
 	@if meson test -C $(BUILD) --no-rebuild --benchmark --list 2>&1 | grep -qx 'No tests defined.'; then \
 	        echo 'There is no benchmark in this tree yet: nothing was measured.' >&2; exit 1; \
 	fi
-	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose; r=$$?; $(SUMMARY) $(BUILD)/meson-logs/benchmarklog.json && exit $$r
+	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose --logbase=benchmarklog; r=$$?; $(SUMMARY) $(BUILD)/meson-logs/benchmarklog.json && exit $$r
 
 install: all
 	meson install -C $(BUILD) --no-rebuild
