@@ -119,13 +119,19 @@ class Program:
 class ProgramTest(unittest.TestCase):
     """A test with a service of its own. What it starts ends with it."""
 
+    config = ""  # lines of the service's [Server] section
+
     def setUp(self):
         self.directory = tempfile.mkdtemp(prefix="directserver-")
         self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
         self.start_service("127.0.0.1:0")
 
     def start_service(self, listen):
-        self.service = self.start("DIRECTSERVER", f"--listen={listen}", "--bus=none", f"--state-directory={self.directory}/state")
+        config = os.path.join(self.directory, "directserver.conf")
+        with open(config, "w", encoding="ascii") as f:
+            f.write("[Server]\n" + self.config)
+        self.service = self.start("DIRECTSERVER", f"--config={config}", f"--listen={listen}", "--bus=none",
+                                  f"--state-directory={self.directory}/state")
         self.address = self.service.wait_line(r"Listening on (\S+?)\.?$", "stderr")[1]
 
     def start(self, program, *arguments, **options):

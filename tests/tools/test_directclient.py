@@ -265,6 +265,22 @@ class Looking(ClientTest):
         self.assertNotIn("bob", "".join(some.lines()))
 
 
+class Busy(ClientTest):
+    config = "PingIntervalSec=1\n"
+
+    def test_busy(self):
+        listener = self.listen("alice")
+        watch = self.client("watch")
+        watch.wait_line("watching", "stderr")
+        os.kill(listener.process.pid, signal.SIGSTOP)
+        watch.wait_line("busy .* alice$")
+        self.assertRegex(self.run_client("alive", "alice", status=2), r"^alice \(\d+\): busy, heard of ")
+        self.assertIn(" busy ", self.run_client("ping", "alice", "--count=1", status=2))
+        os.kill(listener.process.pid, signal.SIGCONT)
+        watch.wait_line("alive .* alice$")
+        self.assertIn("alive", self.run_client("alive", "alice"))
+
+
 class Trouble(ClientTest):
     def failure(self, status, *arguments, **options):
         program = self.start("DIRECTCLIENT", *arguments, **options)
