@@ -78,8 +78,8 @@ void show_progress(const char *what, unsigned done, unsigned total) {
                 return;
         if (isatty(STDERR_FILENO)) {
                 filled = (unsigned) (sizeof(full) - 1) * done / total;
-                fprintf(stderr, "\r\033[K%s [%.*s%*s] %u of %u%s", what, (int) filled, full, (int) (sizeof(full) - 1 - filled), "", done,
-                        total, done == total ? "\n" : "");
+                fprintf(stderr, "\r\033[K%s [%.*s%*s] %u of %u%s", what, (int) filled, full,
+                        (int) (sizeof(full) - 1 - filled), "", done, total, done == total ? "\n" : "");
                 return;
         }
         tenth = 10 * done / total;
@@ -95,7 +95,8 @@ unsigned parse_number(const char *text, const char *option, unsigned min, unsign
         errno = 0;
         n = strtoul(text, &end, 10);
         if (errno != 0 || end == text || *end != 0 || text[0] == '-' || n < min || n > max) {
-                fprintf(stderr, "%s: %s takes a number from %u to %u, not '%s'\n", program_invocation_short_name, option, min, max, text);
+                fprintf(stderr, "%s: %s takes a number from %u to %u, not '%s'\n", program_invocation_short_name, option,
+                        min, max, text);
                 exit(EXIT_FAILURE);
         }
         return (unsigned) n;

@@ -16,7 +16,8 @@ DirectClient *client_new_or_fail(const char *name, uint64_t max_message);
 /* `server` NULL: the library's default. */
 void connect_or_fail(DirectClient *client, const char *server);
 
-/* Waits until something happens, at most `usec`, and lets the library call the handlers. Ends the program when the connection is over. */
+/* Waits until something happens, at most `usec`, and lets the library call the handlers. Ends the program when the connection
+ * is over. */
 void turn(DirectClient *client, uint64_t usec);
 
 double now(void); /* seconds, for measuring */

@@ -17,7 +17,8 @@ int main(int argc, char **argv) {
                 errx(1, "cannot connect: %s", direct_get_error(client));
 
         if (argc > 3) {
-                if (direct_send_name(client, argv[2], 0, argv[3], strlen(argv[3])) < 0 || direct_flush(client, DIRECT_FOREVER) < 0)
+                if (direct_send_name(client, argv[2], 0, argv[3], strlen(argv[3])) < 0 ||
+                    direct_flush(client, DIRECT_FOREVER) < 0)
                         errx(1, "cannot send: %s", direct_get_error(client));
         } else {
                 if (direct_receive(client, DIRECT_FOREVER, &message) < 0)

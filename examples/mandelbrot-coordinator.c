@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The coordinator: knows which worker has which tile, and that is all there is to surviving the death of a worker. A tile is done when the first
- * result for it comes, from whomever. */
+/* The coordinator: knows which worker has which tile, and that is all there is to surviving the death of a worker. A tile is
+ * done when the first result for it comes, from whomever. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -102,7 +102,8 @@ static void worker_is_lost(Coordinator *c, DirectClient *client, const DirectEve
                         n++;
                 }
         c->n_given_to_others += n;
-        say("worker %s (%" PRIu64 ") is lost (%s): its %u tiles go to others", event->name, event->id, direct_reason_name(event->reason), n);
+        say("worker %s (%" PRIu64 ") is lost (%s): its %u tiles go to others", event->name, event->id,
+            direct_reason_name(event->reason), n);
         assign_all(c, client);
 }
 

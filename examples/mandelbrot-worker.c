@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The worker: waits for jobs, computes the tiles that it is given, one after the other, and serves until it is ended. While it computes
- * it does not talk to the service, which does not mind: busy is not dead. */
+/* The worker: waits for jobs, computes the tiles that it is given, one after the other, and serves until it is ended. While it
+ * computes it does not talk to the service, which does not mind: busy is not dead. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -71,8 +71,8 @@ static void on_message(DirectClient *client, DirectMessage *message, void *userd
 }
 
 static void on_event(DirectClient *client, const DirectEvent *event, void *userdata) {
-        /* At first, and after each reconnection. Where there is no coordinator yet, this message goes nowhere, and the broadcast of
-         * its job will find us. */
+        /* At first, and after each reconnection. Where there is no coordinator yet, this message goes nowhere, and the
+         * broadcast of its job will find us. */
         if (event->type == DIRECT_EVENT_CONNECTED)
                 say_ready(client, 0, 0);
         else if (event->type == DIRECT_EVENT_KICKED || event->type == DIRECT_EVENT_FAILED)

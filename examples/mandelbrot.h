@@ -3,9 +3,9 @@
 
 /* A picture of the Mandelbrot set, computed by as many workers as there are.
  *
- * The coordinator broadcasts the job. Each worker answers that it is ready, is handed tiles as target messages, two at a time so that
- * it never waits for the next one, and sends back their pixels. The coordinator watches its workers: the tiles of one that dies go to
- * others. A worker that comes later says so to the coordinator, by its name, and is sent the job.
+ * The coordinator broadcasts the job. Each worker answers that it is ready, is handed tiles as target messages, two at a time so
+ * that it never waits for the next one, and sends back their pixels. The coordinator watches its workers: the tiles of one that
+ * dies go to others. A worker that comes later says so to the coordinator, by its name, and is sent the job.
  *
  * The messages are structs in the byte order of the machine, so all machines must have the same one. */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The coordinator: makes the matrices, hands out blocks of rows, and checks the result. B lives in a file in memory, so it goes to the workers with
- * direct_send_fd(), which copies nothing, however many they are. */
+/* The coordinator: makes the matrices, hands out blocks of rows, and checks the result. B lives in a file in memory, so it
+ * goes to the workers with direct_send_fd(), which copies nothing, however many they are. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -83,7 +83,8 @@ static void on_reply(DirectClient *client, int result, DirectMessage *reply, voi
         } else {
                 c->blocks[index].worker = NULL;
                 if (!worker->is_lost)
-                        say("worker %s is lost (%s): its blocks go to others", worker->name, strerror(result < 0 ? -result : EBADMSG));
+                        say("worker %s is lost (%s): its blocks go to others", worker->name,
+                            strerror(result < 0 ? -result : EBADMSG));
                 worker->is_lost = 1;
         }
         direct_message_free(reply);
@@ -237,9 +238,10 @@ static int report(const Coordinator *c, double seconds, int full_check) {
         for (unsigned i = 0; i < c->n_workers; i++)
                 printf("  %s: %u blocks%s\n", c->workers[i].name, c->workers[i].n_done, c->workers[i].is_lost ? " (lost)" : "");
 
-        difference = full_check ? check_all(c->a, c->b, c->c, c->head.size) : check_vectors(c->a, c->b, c->c, c->head.size, N_ROUNDS);
-        printf("checked %s: largest relative difference %.1e, %s\n", full_check ? "in each element" : "along random vectors", difference,
-               difference < TOLERANCE ? "correct" : "WRONG");
+        difference = full_check ? check_all(c->a, c->b, c->c, c->head.size) :
+                                  check_vectors(c->a, c->b, c->c, c->head.size, N_ROUNDS);
+        printf("checked %s: largest relative difference %.1e, %s\n", full_check ? "in each element" : "along random vectors",
+               difference, difference < TOLERANCE ? "correct" : "WRONG");
         return difference < TOLERANCE ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
@@ -251,7 +253,12 @@ int run_coordinator(const char *server, uint32_t size, uint32_t block, unsigned 
 
         if (!c)
                 fail(NULL, -ENOMEM, "cannot start");
-        *c = (Coordinator) { .head.size = size, .block_rows = block, .n_blocks = (size + block - 1) / block, .n_expected = n_expected };
+        *c = (Coordinator) {
+                .head.size = size,
+                .block_rows = block,
+                .n_blocks = (size + block - 1) / block,
+                .n_expected = n_expected,
+        };
         if (getrandom(&c->head.job, sizeof(c->head.job), 0) != sizeof(c->head.job))
                 fail(NULL, -errno, "getrandom");
         make_matrices(c);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The worker: keeps the B of the latest job, and answers calls for blocks of it, until it is ended. It has nothing else to wait for, so
- * it needs no handlers: it asks for one message after the other. */
+/* The worker: keeps the B of the latest job, and answers calls for blocks of it, until it is ended. It has nothing else to
+ * wait for, so it needs no handlers: it asks for one message after the other. */
 
 #include <errno.h>
 #include <stdint.h>

@@ -3,9 +3,9 @@
 
 /* C = A * B with square matrices of doubles, computed by as many workers as there are.
  *
- * The coordinator finds the workers by their names. Each of them is sent the whole of B as one large message, and says when it has it: other
- * messages pass a large one. Then it is sent blocks of rows of A, as calls, and replies with the same rows of C. A call whose worker dies
- * fails at once, and the block goes to another.
+ * The coordinator finds the workers by their names. Each of them is sent the whole of B as one large message, and says when it
+ * has it: other messages pass a large one. Then it is sent blocks of rows of A, as calls, and replies with the same rows of C. A
+ * call whose worker dies fails at once, and the block goes to another.
  *
  * The messages hold numbers as the machine does, so all machines must be of the same kind. */
 
@@ -34,8 +34,8 @@ void multiply(const double *a, const double *b, double *c, size_t n_rows, size_t
 /* Numbers between -1 and 1, the same for the same seed */
 void fill(double *numbers, size_t n, uint64_t seed);
 
-/* How far C is from A * B, relative to the size of its elements: along random vectors, which takes no time (Freivalds: a wrong C passes
- * one round by less than an even chance), or in each element. */
+/* How far C is from A * B, relative to the size of its elements: along random vectors, which takes no time (Freivalds: a wrong
+ * C passes one round by less than an even chance), or in each element. */
 double check_vectors(const double *a, const double *b, const double *c, size_t size, unsigned n_rounds);
 double check_all(const double *a, const double *b, const double *c, size_t size);
 

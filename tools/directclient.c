@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* directclient: a client on the command line, for shell scripts and for looking around. This file has the tables of verbs and options and
- * the help; a verb is a function in a talk-*.c file. */
+/* directclient: a client on the command line, for shell scripts and for looking around. This file has the tables of verbs and
+ * options and the help; a verb is a function in a talk-*.c file. */
 
 #include <errno.h>
 #include <getopt.h>
@@ -26,8 +26,8 @@ static const Verb verbs[] = {
         { "broadcast", "[FILE]",                  0,  1, talk_broadcast, "Send FILE, or stdin, to every other client" },
         { "listen",    "",                        0,  0, talk_listen,    "Show the messages that come" },
         { "call",      "NAME [DATA | @FILE | -]", 1,  2, talk_call,      "Send a request and print the reply" },
-        { "alive",     "NAME",                    1,  1, talk_alive,     "Tell how alive a client is, in words and by exit status" },
-        { "ping",      "NAME",                    1,  1, talk_ping,      "Measure round trips, and follow how alive a client is" },
+        { "alive",     "NAME",                    1,  1, talk_alive,     "Tell how alive a client is, also by exit status" },
+        { "ping",      "NAME",                    1,  1, talk_ping,      "Measure round trips, follow how alive it is" },
         { "list",      "",                        0,  0, talk_list,      "List the clients" },
         { "watch",     "[NAME...]",               0, -1, talk_watch,     "Print a line for each client that joins, leaves, …" },
 };

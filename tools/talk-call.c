@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* call: a request, and its reply on stdout. Without --timeout= it waits as long as the other program computes: its death ends the wait at
- * once, so there is nothing that a time-out would have to guard against. */
+/* call: a request, and its reply on stdout. Without --timeout= it waits as long as the other program computes: its death ends
+ * the wait at once, so there is nothing that a time-out would have to guard against. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -129,8 +129,8 @@ int talk_call(Talk *talk, int argc, char **argv) {
                 return talk_fail(talk, r, what);
 
         talk->answer = (TalkAnswer) {};
-        r = direct_call_start(talk->client, peer.id, talk->kind, data, size, talk->timeout_given ? talk->timeout_usec : DIRECT_FOREVER,
-                              talk_on_reply, talk);
+        r = direct_call_start(talk->client, peer.id, talk->kind, data, size,
+                              talk->timeout_given ? talk->timeout_usec : DIRECT_FOREVER, talk_on_reply, talk);
         if (r >= 0)
                 r = talk_await(talk, DIRECT_FOREVER);
         return r < 0 ? call_failed(talk, r, what) : call_print(talk, talk->answer.message);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* listen: shows what comes. Anything over one frame arrives in parts and is written as it comes, so its size does not matter. Messages are
- * taken with direct_receive() and not by a handler, because the first ones wait until the names of those who are connected are known. */
+/* listen: shows what comes. Anything over one frame arrives in parts and is written as it comes, so its size does not matter.
+ * Messages are taken with direct_receive() and not by a handler, because the first ones wait until the names of those who are
+ * connected are known. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -124,7 +125,8 @@ static bool listen_is_shown(Talk *talk, Listen *listen, const DirectMessage *m) 
         if (direct_message_get_stream(m) == 0)
                 return false;
         if (talk->progress.active)
-                return direct_message_get_source(m) == listen->shown_source && direct_message_get_stream(m) == listen->shown_stream;
+                return direct_message_get_source(m) == listen->shown_source &&
+                       direct_message_get_stream(m) == listen->shown_stream;
 
         listen->shown_source = direct_message_get_source(m);
         listen->shown_stream = direct_message_get_stream(m);
@@ -180,7 +182,8 @@ static int listen_message(Talk *talk, Listen *listen, DirectMessage *m) {
         if (talk->echo && direct_message_is_request(m) && direct_message_get_stream(m) == 0) {
                 r = direct_reply(talk->client, m, direct_message_get_data(m), direct_message_get_size(m));
                 if (r < 0)
-                        talk_say(talk, "cannot reply to %s: %s", listen_name(listen, direct_message_get_source(m), buffer), strerror(-r));
+                        talk_say(talk, "cannot reply to %s: %s", listen_name(listen, direct_message_get_source(m), buffer),
+                                 strerror(-r));
         }
         return 0;
 }
@@ -189,8 +192,8 @@ static bool listen_is_done(const Talk *talk, const Listen *listen) {
         return talk->count > 0 && listen->n_messages >= talk->count;
 }
 
-/* What waits, up to a bound, so that a flood does not keep signals waiting. Returns 1 if there may be more, 0 if not, or a negative
- * errno that has been said. */
+/* What waits, up to a bound, so that a flood does not keep signals waiting. Returns 1 if there may be more, 0 if not, or a
+ * negative errno that has been said. */
 static int listen_take(Talk *talk, Listen *listen) {
         bool more = true;
 

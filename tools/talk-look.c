@@ -130,8 +130,8 @@ static void watch_on_event(Talk *talk, const DirectEvent *event) {
         watch_print(names[event->type], event->id, event->name, reasoned ? direct_reason_name(event->reason) : NULL);
 }
 
-/* Those who are named may not be there yet, so everyone is watched and the events are picked here: a name has an id only while somebody
- * has it. */
+/* Those who are named may not be there yet, so everyone is watched and the events are picked here: a name has an id only while
+ * somebody has it. */
 static int watch_loop(Talk *talk, const Watch *watch) {
         int r;
 

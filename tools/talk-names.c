@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A hash table from ids to names. Nothing is taken out when a client leaves: its last messages may still be on their way then, since
- * presence overtakes large messages. Instead the table starts afresh when it is full; what is forgotten so is shown by its id. */
+/* A hash table from ids to names. Nothing is taken out when a client leaves: its last messages may still be on their way then,
+ * since presence overtakes large messages. Instead the table starts afresh when it is full; what is forgotten so is shown by
+ * its id. */
 
 #include "tools/talk-names.h"
 

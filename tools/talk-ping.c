@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* ping, after ping(8). A program answers only what its author taught it, so the question goes to the service: how is that client? The
- * round trip is ours to the service; with it comes what the service knows of the other side: its state, how long it has been silent, and the
- * round trip of its link. Together they are the way that a message goes. */
+/* ping, after ping(8). A program answers only what its author taught it, so the question goes to the service: how is that
+ * client? The round trip is ours to the service; with it comes what the service knows of the other side: its state, how long
+ * it has been silent, and the round trip of its link. Together they are the way that a message goes. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -33,8 +33,8 @@ static void ping_count(Ping *ping, uint64_t usec) {
 }
 
 static void ping_print(const Ping *ping, const DirectAlive *alive, uint64_t usec) {
-        printf("%s (%" PRIu64 "): seq=%" PRIu64 " %s time=%.3f ms", ping->name, ping->id, ping->n_asked, direct_state_name(ping->state),
-               (double) usec / 1e3);
+        printf("%s (%" PRIu64 "): seq=%" PRIu64 " %s time=%.3f ms", ping->name, ping->id, ping->n_asked,
+               direct_state_name(ping->state), (double) usec / 1e3);
         if (ping->state == DIRECT_STATE_ALIVE || ping->state == DIRECT_STATE_BUSY) {
                 printf(" silence=%.1f s", (double) alive->silence_usec / 1e6);
                 if (alive->rtt_usec > 0)
@@ -55,8 +55,8 @@ static void ping_print_statistics(const Ping *ping) {
                 return;
         average = ping->sum / (double) ping->n_answered;
         variance = ping->sum_of_squares / (double) ping->n_answered - average * average;
-        printf("rtt min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms\n", (double) ping->min / 1e3, average / 1e3, (double) ping->max / 1e3,
-               sqrt(variance > 0 ? variance : 0) / 1e3);
+        printf("rtt min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms\n", (double) ping->min / 1e3, average / 1e3,
+               (double) ping->max / 1e3, sqrt(variance > 0 ? variance : 0) / 1e3);
 }
 
 /* One question. Returns 0, also when it was not answered in time, or as talk_turn(). */
@@ -124,8 +124,8 @@ int talk_ping(Talk *talk, int argc, char **argv) {
 
         ping = (Ping) { .id = peer.id, .state = peer.state, .begin_usec = talk_now() };
         memcpy(ping.name, peer.name, sizeof(ping.name));
-        printf("PING %s (%" PRIu64 "): time is to the service and back, its-rtt from the service to %s and back\n", ping.name, ping.id,
-               ping.name);
+        printf("PING %s (%" PRIu64 "): time is to the service and back, its-rtt from the service to %s and back\n",
+               ping.name, ping.id, ping.name);
         fflush(stdout);
 
         r = ping_loop(talk, &ping);

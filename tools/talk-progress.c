@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The progress bar. It owns the line of the terminal that the cursor is in while it is drawn, and nothing else: whoever writes to the
- * terminal in between erases it first. Time and figures are given to it; it asks only for the width of the terminal, at each drawing,
- * because people resize windows. */
+/* The progress bar. It owns the line of the terminal that the cursor is in while it is drawn, and nothing else: whoever writes
+ * to the terminal in between erases it first. Time and figures are given to it; it asks only for the width of the terminal, at
+ * each drawing, because people resize windows. */
 
 #include "tools/talk-progress.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* send and broadcast. What is small goes as one message; a large file is read by the library as it goes out; anything else that is large, a pipe for
- * instance, is a stream of pieces. None of them is ever held in memory as a whole, but for a broadcast, which has to be one message.
+/* send and broadcast. What is small goes as one message; a large file is read by the library as it goes out; anything else that
+ * is large, a pipe for instance, is a stream of pieces. None of them is ever held in memory as a whole, but for a broadcast,
+ * which has to be one message.
  *
  * A message has been sent when the service has taken it and has not sent it back: the verb waits for that before it leaves. */
 
@@ -54,8 +55,8 @@ static int input_open(Talk *talk, const char *path, int *ret_fd, uint64_t *ret_r
         return 0;
 }
 
-/* Reads until the buffer is full or the input ends, and goes on with the loop meanwhile. Returns the number of bytes, or as talk_turn();
- * -EIO if the input cannot be read, which has been said then. */
+/* Reads until the buffer is full or the input ends, and goes on with the loop meanwhile. Returns the number of bytes, or as
+ * talk_turn(); -EIO if the input cannot be read, which has been said then. */
 static ssize_t input_read(Talk *talk, int fd, uint8_t *buffer, size_t size) {
         size_t n = 0;
 

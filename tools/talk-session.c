@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The session of directclient. It owns the handle, the signalfd and the progress bar. A verb waits in talk_turn() only, so SIGINT, SIGTERM and
- * the end of the connection reach each verb in the same way: as a return value. Blocking calls of the library are left to
- * programs without an interactive user. Messages that nobody asked for are dropped on arrival: left waiting, they would in the end
- * stop the library from reading, and the answers behind them would not come. */
+/* The session of directclient. It owns the handle, the signalfd and the progress bar. A verb waits in talk_turn() only, so
+ * SIGINT, SIGTERM and the end of the connection reach each verb in the same way: as a return value. Blocking calls of the
+ * library are left to programs without an interactive user. Messages that nobody asked for are dropped on arrival: left
+ * waiting, they would in the end stop the library from reading, and the answers behind them would not come. */
 
 #include "tools/talk-session.h"
 
@@ -43,7 +43,7 @@ int talk_fail(Talk *talk, int error, const char *what) {
                 const char *text; /* NULL: `reason`, which the event brought */
         } table[] = {
                 { -ENXIO,        TALK_EXIT_PEER,    "no such client is connected; 'directclient list' shows who is" },
-                { -EHOSTDOWN,    TALK_EXIT_BUSY,    "the client is away: its link is lost, and it has some time to come back; try again later" },
+                { -EHOSTDOWN,    TALK_EXIT_BUSY,    "the client is away: its link is lost, it may come back; try again later" },
                 { -EPIPE,        TALK_EXIT_PEER,    "the client left or died in the middle of it" },
                 { -ETIMEDOUT,    TALK_EXIT_SERVICE, "no answer in time; --timeout=SEC waits longer" },
                 { -ECONNRESET,   TALK_EXIT_SERVICE, NULL },
@@ -164,7 +164,8 @@ static void talk_on_event(DirectClient *client, const DirectEvent *event, void *
                 break;
         case DIRECT_EVENT_KICKED:
                 talk->connection = -ECONNABORTED;
-                snprintf(talk->reason, sizeof(talk->reason), "kicked by the administrator%s%s", event->text[0] ? ": " : "", event->text);
+                snprintf(talk->reason, sizeof(talk->reason), "kicked by the administrator%s%s", event->text[0] ? ": " : "",
+                         event->text);
                 break;
         case DIRECT_EVENT_FAILED:
                 if (talk->connection < 0)
@@ -218,7 +219,8 @@ int talk_connect(Talk *talk) {
         if (talk->name) {
                 r = direct_set_name(talk->client, talk->name);
                 if (r == -EINVAL) {
-                        talk_say(talk, "'%s' is not a name: 1 to %d of A-Z a-z 0-9 . _ - are allowed", talk->name, DIRECT_NAME_MAX);
+                        talk_say(talk, "'%s' is not a name: 1 to %d of A-Z a-z 0-9 . _ - are allowed", talk->name,
+                                 DIRECT_NAME_MAX);
                         return TALK_EXIT_USAGE;
                 }
                 if (r < 0)
@@ -244,8 +246,10 @@ int talk_connect(Talk *talk) {
                 r = talk_turn(talk, -1, deadline);
                 if (r == -EINTR)
                         return talk_fail(talk, r, "connecting");
+                if (r == -ETIMEDOUT)
+                        return talk_refused(talk, r, "no answer in time");
                 if (r < 0)
-                        return talk_refused(talk, r, r == -ETIMEDOUT ? "no answer in time" : talk->reason[0] ? talk->reason : strerror(-r));
+                        return talk_refused(talk, r, talk->reason[0] ? talk->reason : strerror(-r));
         }
 
         direct_set_reconnect(talk->client, talk->stays);

@@ -24,7 +24,8 @@ typedef struct Talk Talk;
 
 typedef void (*TalkEventHandler)(Talk *talk, const DirectEvent *event);
 
-/* What a call of the library that does not wait comes to. It lives as long as the handle, which tells its handlers when it is freed. */
+/* What a call of the library that does not wait comes to. It lives as long as the handle, which tells its handlers when it is
+ * freed. */
 typedef struct TalkAnswer {
         bool done;
         int result;
@@ -73,8 +74,9 @@ int talk_connect(Talk *talk);
 
 uint64_t talk_now(void); /* CLOCK_MONOTONIC, in microseconds */
 
-/* Runs the loop until there was something to do (0), `fd` is readable (1; -1: no such descriptor), or `deadline` (of talk_now()) has
- * passed (-ETIMEDOUT). -EINTR: SIGINT or SIGTERM, see `signal`; another negative errno: the connection has ended. */
+/* Runs the loop until there was something to do (0), `fd` is readable (1; -1: no such descriptor), or `deadline` (of
+ * talk_now()) has passed (-ETIMEDOUT). -EINTR: SIGINT or SIGTERM, see `signal`; another negative errno: the connection has
+ * ended. */
 int talk_turn(Talk *talk, int fd, uint64_t deadline);
 
 /* Runs the loop until the answer is there. Returns its result, or as talk_turn(). */
@@ -85,16 +87,16 @@ void talk_on_alive(DirectClient *client, int result, const DirectAlive *alive, v
 void talk_on_sent(DirectClient *client, int result, void *userdata);
 void talk_on_reply(DirectClient *client, int result, DirectMessage *reply, void *userdata);
 
-/* Waits until the service has taken all that was sent before. Returns 0, or the negative errno of talk_turn(), or that of a message to
- * `delivering` that came back. */
+/* Waits until the service has taken all that was sent before. Returns 0, or the negative errno of talk_turn(), or that of a
+ * message to `delivering` that came back. */
 int talk_settle(Talk *talk, uint64_t deadline);
 
 /* Finds a client by name, or by id if `who` has only digits. Returns 0, -ENXIO, or as talk_turn(). */
 int talk_find(Talk *talk, const char *who, DirectAlive *ret_alive);
 bool talk_parse_id(const char *text, uint64_t *ret_id);
 
-/* Says on stderr what went wrong (after erasing the progress bar). `error` is a negative errno, or 0. talk_fail() adds what the errno means
- * and what can be done, and returns the exit status. */
+/* Says on stderr what went wrong (after erasing the progress bar). `error` is a negative errno, or 0. talk_fail() adds what
+ * the errno means and what can be done, and returns the exit status. */
 void talk_say(Talk *talk, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int talk_fail(Talk *talk, int error, const char *what);
 

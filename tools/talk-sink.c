@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The sink owns the directory's descriptor and the files that are being written. File names are made of a number of our own and the id that the
- * service stamped on the message: nothing that a peer can choose becomes part of a path. A file has its final name only when it is
- * complete, so a script that watches the directory never takes half of one; an existing file is never written over. */
+/* The sink owns the directory's descriptor and the files that are being written. File names are made of a number of our own
+ * and the id that the service stamped on the message: nothing that a peer can choose becomes part of a path. A file has its
+ * final name only when it is complete, so a script that watches the directory never takes half of one; an existing file is
+ * never written over. */
 
 #include "tools/talk-sink.h"
 
@@ -95,8 +96,8 @@ static int sink_file_append(SinkFile *file, const uint8_t *data, size_t size) {
         return 0;
 }
 
-/* Gives the file its final name. linkat() refuses to replace what is there, which rename() would do; where the file system has no hard
- * links, the number makes a clash unlikely enough. */
+/* Gives the file its final name. linkat() refuses to replace what is there, which rename() would do; where the file system has
+ * no hard links, the number makes a clash unlikely enough. */
 static int sink_file_complete(Sink *sink, SinkFile *file) {
         char name[sizeof(file->name)];
         int fd;

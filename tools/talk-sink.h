@@ -34,6 +34,6 @@ int sink_open(Sink *sink, const char *path);
 /* Incomplete files are removed. */
 void sink_deinit(Sink *sink);
 
-/* Writes a message, or a part of one. Returns 1 when the message is complete in a file (see `done`), 0 when there is more to come,
- * -EPIPE when its sender has left in the middle (the file is removed), or another negative errno. */
+/* Writes a message, or a part of one. Returns 1 when the message is complete in a file (see `done`), 0 when there is more to
+ * come, -EPIPE when its sender has left in the middle (the file is removed), or another negative errno. */
 int sink_write(Sink *sink, const DirectMessage *message);

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Programs under test: started, read line by line, and ended by their pid.
 
-The environment names the programs: DIRECTSERVER_EXECUTABLE, DIRECTCLIENT_EXECUTABLE, and so on. main() at the end of each test file
-turns what cannot run here into exit status 77, which the build takes for "skipped".
+The environment names the programs: DIRECTSERVER_EXECUTABLE, DIRECTCLIENT_EXECUTABLE, and so on. main() at the end of each
+test file turns what cannot run here into exit status 77, which the build takes for "skipped".
 """
 
 import os

@@ -35,7 +35,7 @@ class ClientTest(programs.ProgramTest):
     @staticmethod
     def sha256(path):
         with open(path, "rb") as f:
-            return hashlib.file_digest(f, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.sha256(f.read()).hexdigest()
+            return hashlib.sha256(f.read()).hexdigest()
 
     def id_of(self, name):
         return int(re.search(rf"^ *(\d+) +{re.escape(name)} ", self.run_client("list"), re.MULTILINE)[1])
@@ -302,7 +302,8 @@ class Trouble(ClientTest):
 
     def test_no_such_client(self):
         server = f"--server={self.address}"
-        for arguments in (("send", "nobody"), ("send", "4711"), ("call", "nobody", "x"), ("ping", "nobody"), ("send", "no such name")):
+        for arguments in (("send", "nobody"), ("send", "4711"), ("call", "nobody", "x"), ("ping", "nobody"),
+                          ("send", "no such name")):
             with self.subTest(arguments):
                 self.assertIn("no such client is connected", self.failure(1, server, *arguments))
 
