@@ -173,15 +173,17 @@ static void print_head(const Options *options) {
         uname(&u);
         printf("%s %s; %u rounds of %u ms. Processor seconds of the server per million messages, median; ratio with its quartiles.\n\n",
                u.sysname, u.release, options->n_rounds, options->slice_ms);
-        printf("%-28s %8s %8s %7s %15s %5s %9s %9s %17s %17s %8s\n", "", "relay", "service", "ratio", "", "goal", "relay/s", "service/s",
-               "relay p50/p99 us", "serv. p50/p99 us", "MiB");
+        printf("%-28s %17s %24s %5s %19s %13s %17s %17s\n", "", "s/million", "ratio", "goal", "messages/s", "peak MiB", "round trip p50 us",
+               "p99 us");
+        printf("%-28s %8s %8s %24s %5s %9s %9s %6s %6s %8s %8s %8s %8s\n", "", "relay", "service", "", "", "relay", "service", "relay", "serv.",
+               "relay", "service", "relay", "service");
 }
 
 static void print_row(const Options *options, const Row *row, Side sides[_TARGET_N]) {
         double ratios[ROUNDS_MAX];
         unsigned n = options->n_rounds;
         Spread ratio, cpu[_TARGET_N], rate[_TARGET_N], p50[_TARGET_N], p99[_TARGET_N];
-        char name[64];
+        char name[64], goal[16] = "";
 
         for (unsigned i = 0; i < n; i++)
                 ratios[i] = sides[TARGET_SERVICE].cpu_usec[i] / sides[TARGET_RELAY].cpu_usec[i];
@@ -193,11 +195,23 @@ static void print_row(const Options *options, const Row *row, Side sides[_TARGET
                 p99[t] = spread_of(sides[t].p99, n);
         }
         format_name(&row->workload, name);
-        printf(options->csv ? "%s,%.4f,%.4f,%.3f,%.3f,%.3f,%.2f,%.0f,%.0f,%.1f,%.1f,%.1f,%.1f,%" PRIu64 ",%" PRIu64 "\n" :
-                              "%-28s %8.3f %8.3f %7.2f [%5.2f .. %5.2f] %5.2f %9.0f %9.0f %8.1f %8.1f %8.1f %8.1f %4" PRIu64 " %4" PRIu64 "\n",
-               name, cpu[TARGET_RELAY].median, cpu[TARGET_SERVICE].median, ratio.median, ratio.low, ratio.high, row->ratio_max,
-               rate[TARGET_RELAY].median, rate[TARGET_SERVICE].median, p50[TARGET_RELAY].median, p50[TARGET_SERVICE].median,
-               p99[TARGET_RELAY].median, p99[TARGET_SERVICE].median, sides[TARGET_RELAY].peak_kib, sides[TARGET_SERVICE].peak_kib);
+        if (options->csv) {
+                printf("%s,%.4f,%.4f,%.3f,%.3f,%.3f,%.2f,%.0f,%.0f,%.1f,%.1f,%.1f,%.1f,%" PRIu64 ",%" PRIu64 "\n", name,
+                       cpu[TARGET_RELAY].median, cpu[TARGET_SERVICE].median, ratio.median, ratio.low, ratio.high, row->ratio_max,
+                       rate[TARGET_RELAY].median, rate[TARGET_SERVICE].median, p50[TARGET_RELAY].median, p50[TARGET_SERVICE].median,
+                       p99[TARGET_RELAY].median, p99[TARGET_SERVICE].median, sides[TARGET_RELAY].peak_kib, sides[TARGET_SERVICE].peak_kib);
+                fflush(stdout);
+                return;
+        }
+        if (row->ratio_max > 0)
+                snprintf(goal, sizeof(goal), "%.2f", row->ratio_max);
+        printf("%-28s %8.3f %8.3f %6.2f [%5.2f .. %5.2f] %5s %9.0f %9.0f %6.1f %6.1f", name, cpu[TARGET_RELAY].median,
+               cpu[TARGET_SERVICE].median, ratio.median, ratio.low, ratio.high, goal, rate[TARGET_RELAY].median,
+               rate[TARGET_SERVICE].median, (double) sides[TARGET_RELAY].peak_kib / 1024, (double) sides[TARGET_SERVICE].peak_kib / 1024);
+        if (row->workload.window == 1)
+                printf(" %8.1f %8.1f %8.1f %8.1f", p50[TARGET_RELAY].median, p50[TARGET_SERVICE].median, p99[TARGET_RELAY].median,
+                       p99[TARGET_SERVICE].median);
+        putchar('\n');
         fflush(stdout);
 }
 
@@ -288,8 +302,10 @@ static int parse(int argc, char **argv, Options *o) {
                 default:
                         return -EINVAL;
                 }
-        if (r >= 0 && optind < argc)
-                r = -EINVAL;
+        if (r >= 0 && optind < argc) {
+                fprintf(stderr, "%s: %s: there are options only; see --help.\n", argv[0], argv[optind]);
+                return -EINVAL;
+        }
         if (o->n_rounds == 0)
                 o->n_rounds = o->quick ? ROUNDS_QUICK : ROUNDS;
         if (o->slice_ms == 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Drives the core without a socket: a sender, a receiver, and in each turn one batch of equal frames from one to the other, as the data plane
- * would feed it. Under callgrind, that gives the instructions per message, which no other load on the machine can change. */
+/* Drives the core without a socket: a sender, a receiver, and in each turn one batch of equal frames from one to the other, as the data
+ * plane would feed it. Under callgrind, that gives the instructions per message, which no other load on the machine can change. */
 
 #include <stdio.h>
 #include <stdlib.h>
