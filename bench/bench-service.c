@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What does the service cost beside a bare relay? Both run at the same time, each as a child with the same connections, and get the same
- * bytes in turns of a fraction of a second, so that whatever else the machine does meets both. The figure that counts is the server's
- * processor time per message, and the ratio of the two within one round. */
+/* What does the service cost beside a bare relay? Both run at the same time, each as a child with the same connections, and
+ * get the same bytes in turns of a fraction of a second, so that whatever else the machine does meets both. The figure that
+ * counts is the server's processor time per message, and the ratio of the two within one round. */
 
 #include <errno.h>
 #include <getopt.h>
@@ -166,17 +166,19 @@ static void print_head(const Options *options) {
         struct utsname u;
 
         if (options->csv) {
-                puts("workload,relay_cpu_usec,service_cpu_usec,ratio,ratio_low,ratio_high,ratio_goal,relay_per_sec,service_per_sec,"
-                     "relay_p50_usec,service_p50_usec,relay_p99_usec,service_p99_usec,relay_peak_kib,service_peak_kib");
+                puts("workload,relay_cpu_usec,service_cpu_usec,ratio,ratio_low,ratio_high,ratio_goal,"
+                     "relay_per_sec,service_per_sec,relay_p50_usec,service_p50_usec,relay_p99_usec,service_p99_usec,"
+                     "relay_peak_kib,service_peak_kib");
                 return;
         }
         uname(&u);
-        printf("%s %s; %u rounds of %u ms. Processor seconds of the server per million messages, median; ratio with its quartiles.\n\n",
+        printf("%s %s; %u rounds of %u ms.\n"
+               "Processor seconds of the server per million messages, median; the ratio of each round, median and quartiles.\n\n",
                u.sysname, u.release, options->n_rounds, options->slice_ms);
-        printf("%-28s %17s %24s %5s %19s %13s %17s %17s\n", "", "s/million", "ratio", "goal", "messages/s", "peak MiB", "round trip p50 us",
-               "p99 us");
-        printf("%-28s %8s %8s %24s %5s %9s %9s %6s %6s %8s %8s %8s %8s\n", "", "relay", "service", "", "", "relay", "service", "relay", "serv.",
-               "relay", "service", "relay", "service");
+        printf("%-28s %17s %24s %5s %19s %13s %17s %17s\n", "", "s/million", "ratio", "goal", "messages/s", "peak MiB",
+               "round trip p50 us", "p99 us");
+        printf("%-28s %8s %8s %24s %5s %9s %9s %6s %6s %8s %8s %8s %8s\n", "", "relay", "service", "", "", "relay", "service",
+               "relay", "serv.", "relay", "service", "relay", "service");
 }
 
 static void print_row(const Options *options, const Row *row, Side sides[_TARGET_N]) {
@@ -198,8 +200,9 @@ static void print_row(const Options *options, const Row *row, Side sides[_TARGET
         if (options->csv) {
                 printf("%s,%.4f,%.4f,%.3f,%.3f,%.3f,%.2f,%.0f,%.0f,%.1f,%.1f,%.1f,%.1f,%" PRIu64 ",%" PRIu64 "\n", name,
                        cpu[TARGET_RELAY].median, cpu[TARGET_SERVICE].median, ratio.median, ratio.low, ratio.high, row->ratio_max,
-                       rate[TARGET_RELAY].median, rate[TARGET_SERVICE].median, p50[TARGET_RELAY].median, p50[TARGET_SERVICE].median,
-                       p99[TARGET_RELAY].median, p99[TARGET_SERVICE].median, sides[TARGET_RELAY].peak_kib, sides[TARGET_SERVICE].peak_kib);
+                       rate[TARGET_RELAY].median, rate[TARGET_SERVICE].median, p50[TARGET_RELAY].median,
+                       p50[TARGET_SERVICE].median, p99[TARGET_RELAY].median, p99[TARGET_SERVICE].median,
+                       sides[TARGET_RELAY].peak_kib, sides[TARGET_SERVICE].peak_kib);
                 fflush(stdout);
                 return;
         }
@@ -207,7 +210,8 @@ static void print_row(const Options *options, const Row *row, Side sides[_TARGET
                 snprintf(goal, sizeof(goal), "%.2f", row->ratio_max);
         printf("%-28s %8.3f %8.3f %6.2f [%5.2f .. %5.2f] %5s %9.0f %9.0f %6.1f %6.1f", name, cpu[TARGET_RELAY].median,
                cpu[TARGET_SERVICE].median, ratio.median, ratio.low, ratio.high, goal, rate[TARGET_RELAY].median,
-               rate[TARGET_SERVICE].median, (double) sides[TARGET_RELAY].peak_kib / 1024, (double) sides[TARGET_SERVICE].peak_kib / 1024);
+               rate[TARGET_SERVICE].median,
+               (double) sides[TARGET_RELAY].peak_kib / 1024, (double) sides[TARGET_SERVICE].peak_kib / 1024);
         if (row->workload.window == 1)
                 printf(" %8.1f %8.1f %8.1f %8.1f", p50[TARGET_RELAY].median, p50[TARGET_SERVICE].median, p99[TARGET_RELAY].median,
                        p99[TARGET_SERVICE].median);

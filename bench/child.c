@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Owns the process, its directory and the pipe of its log. The pipe is only read until the server says where it listens: what it has to
- * say of some thousand clients fits, so nobody has to read while measuring. */
+/* Owns the process, its directory and the pipe of its log. The pipe is only read until the server says where it listens: what
+ * it has to say of some thousand clients fits, so nobody has to read while measuring. */
 
 #include <errno.h>
 #include <fcntl.h>

@@ -18,7 +18,8 @@ typedef struct Child {
 
 #define CHILD_NULL ((Child) { .log_fd = -1 })
 
-/* Both return when the server listens. 0, or a negative errno; what the server had to say about it is on standard error by then. */
+/* Both return when the server listens. 0, or a negative errno; what the server had to say about it is on standard error by
+ * then. */
 int child_start_service(const char *path, Child *ret_child);
 int child_start_relay(const char *path, bool broadcast, Child *ret_child);
 

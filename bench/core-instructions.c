@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Drives the core without a socket: a sender, a receiver, and in each turn one batch of equal frames from one to the other, as the data
- * plane would feed it. Under callgrind, that gives the instructions per message, which no other load on the machine can change. */
+/* Drives the core without a socket: a sender, a receiver, and in each turn one batch of equal frames from one to the other, as
+ * the data plane would feed it. Under callgrind, that gives the instructions per message, which no other load on the machine
+ * can change. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,7 +155,8 @@ int main(int argc, char **argv) {
         size = strtoul(argv[1], NULL, 10);
         n_frames = strtoul(argv[2], NULL, 10);
         if (size > WIRE_PAYLOAD_MAX || n_frames < 1 || n_frames * (WIRE_HEADER_SIZE + size) > BATCH_MAX) {
-                fprintf(stderr, "%s: a batch has 1 to %d bytes in frames of at most %d bytes.\n", argv[0], BATCH_MAX, WIRE_PAYLOAD_MAX);
+                fprintf(stderr, "%s: a batch has 1 to %d bytes in frames of at most %d bytes.\n", argv[0], BATCH_MAX,
+                        WIRE_PAYLOAD_MAX);
                 return EXIT_FAILURE;
         }
         if (router_new(&config, &ops, NULL, now, seed, &c.router) < 0)

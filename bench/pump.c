@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The generator has to cost less than the server that it measures. So it makes no message and looks into none: it sends pieces of a
- * buffer that is full of the same frame, counts bytes, and has the kernel throw away what arrives (MSG_TRUNC). All sockets are watched
- * edge-triggered, so that the epoll set is never changed. What an end may send is a number of bytes, `allowed`, that grows with
- * what has been received; a run is over when it has stopped growing and all that was sent has arrived. */
+/* The generator has to cost less than the server that it measures. So it makes no message and looks into none: it sends pieces
+ * of a buffer that is full of the same frame, counts bytes, and has the kernel throw away what arrives (MSG_TRUNC). All
+ * sockets are watched edge-triggered, so that the epoll set is never changed. What an end may send is a number of bytes,
+ * `allowed`, that grows with what has been received; a run is over when it has stopped growing and all that was sent has
+ * arrived. */
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -72,7 +73,11 @@ uint64_t pump_now_nsec(void) {
 /* Opening */
 
 static int connect_end(End *e, uint16_t port) {
-        struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        struct sockaddr_in address = {
+                .sin_family = AF_INET,
+                .sin_port = htons(port),
+                .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+        };
         struct timeval timeout = { .tv_sec = CONNECT_SEC };
         int on = 1;
 

@@ -12,7 +12,7 @@ typedef struct Pump Pump;
 typedef struct Workload {
         uint32_t size;   /* payload bytes */
         uint32_t n;      /* pairs; or the receivers of a broadcast */
-        uint32_t window; /* messages that may be on their way, and each is answered; 0: deep, as many as there is room for, one way */
+        uint32_t window; /* messages on their way, each is answered; 0: deep, as many as there is room for, one way */
         bool broadcast;
 } Workload;
 
@@ -27,7 +27,8 @@ typedef struct PumpFigures {
 int pump_new(const Workload *workload, uint16_t port, bool speaks_direct, Pump **ret_pump);
 Pump *pump_free(Pump *p);
 
-/* Sends for `duration_nsec`, then waits until all has arrived. 0, or a negative errno: -ETIMEDOUT if something does not arrive. */
+/* Sends for `duration_nsec`, then waits until all has arrived. 0, or a negative errno: -ETIMEDOUT if something does not
+ * arrive. */
 int pump_run(Pump *p, uint64_t duration_nsec, PumpFigures *ret_figures);
 
 /* CLOCK_MONOTONIC */
