@@ -100,6 +100,25 @@ char *ctl_format_age(uint64_t since_usec, char *buffer) {
         return buffer;
 }
 
+/* What C calls printable includes marks that turn the direction of the text around them, or take no room: a program could make its line
+ * look like another's. */
+static bool is_harmless(wchar_t c) {
+        static const struct {
+                wchar_t first, last;
+        } marks[] = {
+                { 0x061c, 0x061c },
+                { 0x200b, 0x200f },
+                { 0x2028, 0x202e },
+                { 0x2060, 0x206f },
+                { 0xfeff, 0xfeff },
+        };
+
+        for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
+                if (c >= marks[i].first && c <= marks[i].last)
+                        return false;
+        return iswprint((wint_t) c);
+}
+
 char *ctl_clean_text(const char *text) {
         size_t left = strlen(text);
         mbstate_t state = {};
@@ -116,7 +135,7 @@ char *ctl_clean_text(const char *text) {
                         n = 1;
                         state = (mbstate_t) {};
                         *p++ = '?';
-                } else if (!iswprint((wint_t) c))
+                } else if (!is_harmless(c))
                         *p++ = '?';
                 else {
                         memcpy(p, text, n);

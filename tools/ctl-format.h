@@ -3,6 +3,8 @@
 
 /* Texts for people: numbers with units, times, colours, and what is safe to print. */
 
+#include <stdlib.h>
+
 #include "tools/ctl.h"
 
 enum { CTL_TEXT_SIZE = 64 };
@@ -18,6 +20,10 @@ uint64_t ctl_now_usec(void); /* CLOCK_REALTIME */
 
 /* A copy in which what the terminal would not print is "?"; free() it. NULL: out of memory */
 char *ctl_clean_text(const char *text);
+
+static inline void ctl_text_freep(char **text) {
+        free(*text);
+}
 
 bool ctl_use_colours(void);
 

@@ -17,6 +17,8 @@
 enum {
         COLUMN_STATE = 2,
         LEGEND_LINES = 3, /* the head line, an empty one, and the sum */
+        NAME_MIN = 16,
+        WIDTH_BESIDE_NAME = 72, /* of an ordinary line with a few letters of the program */
 };
 
 static const CtlColumn columns[] = {
@@ -112,16 +114,30 @@ static int compare_names(const void *a, const void *b) {
         return strverscmp(((const CtlClient *) a)->name, ((const CtlClient *) b)->name); /* worker-2 before worker-10 */
 }
 
+/* libsmartcols would cut all names to nothing for one long program. A long name is cut here, on a terminal only; the id says which
+ * client it is. */
+static const char *format_name(const char *name, size_t width, char *buffer) {
+        size_t size = width > WIDTH_BESIDE_NAME + NAME_MIN ? width - WIDTH_BESIDE_NAME : NAME_MIN;
+
+        if (width == 0 || size >= CTL_TEXT_SIZE || strlen(name) <= size)
+                return name;
+        snprintf(buffer, CTL_TEXT_SIZE, "%.*s...", (int) size - 3, name);
+        return buffer;
+}
+
 static int add_line(struct libscols_table *table, const CtlClient *client) {
-        char id[CTL_TEXT_SIZE], age[CTL_TEXT_SIZE], in[CTL_TEXT_SIZE], out[CTL_TEXT_SIZE], queue[CTL_TEXT_SIZE];
+        _cleanup_(ctl_text_freep) char *program = ctl_clean_text(client->program);
+        char name[CTL_TEXT_SIZE], id[CTL_TEXT_SIZE], age[CTL_TEXT_SIZE], in[CTL_TEXT_SIZE], out[CTL_TEXT_SIZE], queue[CTL_TEXT_SIZE];
         const char *state = ctl_client_state(client);
         struct libscols_line *line;
         int r;
 
+        if (!program)
+                return -ENOMEM;
         snprintf(id, sizeof id, "%" PRIu64, client->id);
         r = ctl_table_add(table,
                           (const char *const[]) {
-                                  client->name,
+                                  format_name(client->name, ctl_terminal_width(), name),
                                   id,
                                   state,
                                   ctl_format_age(client->since_usec, age),
@@ -129,7 +145,7 @@ static int add_line(struct libscols_table *table, const CtlClient *client) {
                                   ctl_format_bytes(client->bytes_in, in),
                                   ctl_format_bytes(client->bytes_out, out),
                                   client->outbox_bytes > 0 ? ctl_format_bytes(client->outbox_bytes, queue) : "-",
-                                  client->program,
+                                  program,
                           },
                           &line);
         if (r < 0)

@@ -23,6 +23,10 @@ static struct winsize terminal_size(void) {
         return size;
 }
 
+size_t ctl_terminal_width(void) {
+        return terminal_size().ws_col;
+}
+
 int ctl_table_new(const Ctl *ctl, const CtlColumn *columns, struct libscols_table **ret_table) {
         _cleanup_(ctl_table_unrefp) struct libscols_table *table = NULL;
         struct winsize size = terminal_size();

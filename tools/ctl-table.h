@@ -23,6 +23,9 @@ static inline void ctl_table_unrefp(struct libscols_table **table) {
         scols_unref_table(*table);
 }
 
+/* Of stdout; 0: it is no terminal */
+size_t ctl_terminal_width(void);
+
 /* Sends what is printed from here on through a pager if stdout is a terminal with fewer lines than these. */
 void ctl_pager_open(const Ctl *ctl, size_t n_lines);
 

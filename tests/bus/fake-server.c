@@ -66,7 +66,8 @@ static void describe(const FakeClient *fake, ServerClient *ret) {
         *ret = (ServerClient) {
                 .id = fake->id,
                 .name = fake->name,
-                .program = "mandelbrot \"worker\" (pid 4711 on \xc3\xa4rger17)",
+                /* one wants to turn around what stands beside it */
+                .program = fake->id == 12 ? "evil \xe2\x80\xaetxt" : "mandelbrot \"worker\" (pid 4711 on \xc3\xa4rger17)",
                 .address = fake->state == WIRE_STATE_AWAY ? "" : "192.0.2.7:41234",
                 .state = fake->state,
                 .since_usec = UINT64_C(1700000000000000) + fake->id,

@@ -43,6 +43,7 @@ class DirectctlTest(BusTest):
         self.assertEqual(lines[0].split(), ['NAME', 'ID', 'STATE', 'AGE', 'ADDRESS', 'IN', 'OUT', 'QUEUE', 'PROGRAM'])
         self.assertEqual([line.split()[0:3] for line in lines[1:4]],
                          [['worker-00001', '1', 'alive'], ['worker-00002', '2', 'alive'], ['worker-00003', '3', 'busy']])
+        self.assertTrue(lines[12].endswith(' evil ?txt'))
         self.assertEqual(lines[5].split()[2], 'paused')
         self.assertTrue(lines[1].endswith('192.0.2.7:41234  97.7K  68.4K  64.0K mandelbrot "worker" (pid 4711 on ärger17)'))
         self.assertEqual(lines[-2:], ['', '12 clients listed.'])
@@ -71,6 +72,10 @@ class DirectctlTest(BusTest):
         self.assertTrue(text.startswith('● worker-00005 (id 5)\n'))
         self.assertIn('    State: paused (', text)
         self.assertEqual(ageless(text), ageless(self.directctl('show', 'worker-00005')))
+
+    def test_hostile_text(self):
+        self.assertIn('  Program: evil ?txt\n', self.directctl('show', '12'))
+        self.assertEqual(self.json('show', '12')['Program'], 'evil \u202etxt')
 
     def test_status_and_load(self):
         text = self.directctl('status')
