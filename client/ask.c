@@ -217,34 +217,66 @@ int client_answer(DirectClient *client, const WireHeader *header, const uint8_t 
 /* What the library asks for its own purposes */
 
 static void watch_done(Question *q, void *userdata) {
+        DirectClient *client = userdata;
+        Watch *watch;
+
+        watch = watches_find(&client->watches, q->target);
+        if (watch)
+                watch->tag = 0;
         if (q->result == 0 && q->target != 0)
-                client_watch_answer(userdata, q->target, q->answer.state);
+                client_watch_answer(client, q->target, q->answer.state);
         question_free(q);
 }
 
-void client_ask_watch(uint64_t id, bool on, void *userdata) {
-        DirectClient *client = userdata;
+static void client_ask_watch_on(DirectClient *client, uint64_t id) {
         Question *q;
+        Watch *watch;
 
-        if (client->session.state != SESSION_UP)
-                return; /* watches_renew() asks for all */
-        if (!on) {
-                uint8_t payload[9];
-
-                wire_store_u64(payload, id);
-                payload[8] = 0;
-                /* Tag 0 is no question's: the answer is of no interest. Without memory, we get events that we do not want */
-                if (sender_control(&client->sender, WIRE_ASK, WIRE_ASK_WATCH, 0, payload, sizeof(payload)) >= 0)
-                        client_output(client);
-                return;
-        }
         q = question_new(QUESTION_WATCH);
         if (!q)
                 return;
         q->target = id;
         q->done = watch_done;
         q->done_userdata = client;
-        (void) client_ask(client, q);
+        if (client_ask(client, q) < 0)
+                return;
+        watch = watches_find(&client->watches, id);
+        if (watch)
+                watch->tag = question_get_tag(q);
+}
+
+/* Nobody waits for an answer any more. */
+static void client_drop_watch_question(DirectClient *client, uint64_t id) {
+        Watch *watch;
+        Question *q;
+
+        watch = watches_find(&client->watches, id);
+        q = watch && watch->tag != 0 ? questions_find(&client->questions, watch->tag) : NULL;
+        if (!q)
+                return;
+        questions_remove(&client->questions, q);
+        question_free(q);
+        watch->tag = 0;
+}
+
+void client_ask_watch(uint64_t id, bool on, bool is_gone, void *userdata) {
+        DirectClient *client = userdata;
+        uint8_t payload[9];
+
+        if (client->session.state != SESSION_UP)
+                return; /* watches_renew() asks for all */
+        if (on) {
+                client_ask_watch_on(client, id);
+                return;
+        }
+        client_drop_watch_question(client, id);
+        if (is_gone)
+                return;
+        wire_store_u64(payload, id);
+        payload[8] = 0;
+        /* Tag 0 is no question's: the answer is of no interest. Without memory, we get events that we do not want */
+        if (sender_control(&client->sender, WIRE_ASK, WIRE_ASK_WATCH, 0, payload, sizeof(payload)) >= 0)
+                client_output(client);
 }
 
 static void client_send_waiting(DirectClient *client, Waiting *waiting, uint64_t id) {

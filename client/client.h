@@ -117,7 +117,7 @@ void client_bounce(DirectClient *client, const WireHeader *header);
 /* Puts a question to the service. Takes over `q`, also on failure. */
 int client_ask(DirectClient *client, Question *q);
 int client_ask_name(DirectClient *client, const char *name);
-void client_ask_watch(uint64_t id, bool on, void *userdata);
+void client_ask_watch(uint64_t id, bool on, bool is_gone, void *userdata);
 int client_answer(DirectClient *client, const WireHeader *header, const uint8_t *payload);
 void client_question_finished(Question *q, void *userdata);
 

@@ -134,15 +134,19 @@ void questions_remove(Questions *qs, Question *q) {
         qs->n_calls -= q->kind == QUESTION_CALL;
 }
 
-void questions_finish(Questions *qs, Question *q, int result, const char *text, size_t n_text) {
-        questions_remove(qs, q);
+static void questions_tell(Questions *qs, Question *q, int result) {
         q->result = result;
-        if (text)
-                q->text = strndup(text, n_text); /* without memory for it the number has to do */
         if (q->done)
                 q->done(q, q->done_userdata);
         else
                 qs->finished(q, qs->userdata);
+}
+
+void questions_finish(Questions *qs, Question *q, int result, const char *text, size_t n_text) {
+        questions_remove(qs, q);
+        if (text)
+                q->text = strndup(text, n_text); /* without memory for it the number has to do */
+        questions_tell(qs, q, result);
 }
 
 uint64_t questions_get_deadline(const Questions *qs) {
@@ -154,16 +158,27 @@ void questions_expire(Questions *qs, uint64_t now) {
                 questions_finish(qs, qs->heap[0], -ETIMEDOUT, NULL, 0);
 }
 
-/* Finishing one question may not add or end another one: all that it does is to put it in the inbox, or to mark it. */
+/* All are taken out before the first is told: what is told may put new questions, and end others. */
 static void questions_finish_some(Questions *qs, uint64_t target, int result) {
+        Question *first = NULL, **last = &first;
         MapNode *next;
 
         for (MapNode *node = map_next(&qs->by_tag, NULL); node; node = next) {
                 Question *q = container_of(node, Question, by_tag);
 
                 next = map_next(&qs->by_tag, node);
-                if (target == 0 || (q->kind == QUESTION_CALL && q->target == target))
-                        questions_finish(qs, q, result, NULL, 0);
+                if (target != 0 && (q->kind != QUESTION_CALL || q->target != target))
+                        continue;
+                questions_remove(qs, q);
+                q->next = NULL;
+                *last = q;
+                last = &q->next;
+        }
+        while (first) {
+                Question *q = first;
+
+                first = q->next;
+                questions_tell(qs, q, result);
         }
 }
 

@@ -28,6 +28,7 @@ typedef void (*QuestionDone)(Question *q, void *userdata);
 struct Question {
         Notice notice;
         MapNode by_tag;
+        Question *next; /* among those that end together */
         size_t heap_index;
         QuestionKind kind;
         uint64_t deadline; /* USEC_NEVER */

@@ -7,7 +7,7 @@
 
 #include "client/watches.h"
 
-void watches_init(Watches *w, void (*ask)(uint64_t id, bool on, void *userdata), void *userdata) {
+void watches_init(Watches *w, void (*ask)(uint64_t id, bool on, bool is_gone, void *userdata), void *userdata) {
         *w = (Watches) { .ask = ask, .userdata = userdata };
         list_init(&w->idle);
 }
@@ -47,7 +47,7 @@ static Watch *watches_get(Watches *w, uint64_t id) {
         *watch = (Watch) {};
         list_init(&watch->idle);
         map_insert(&w->by_id, &watch->by_id, id);
-        w->ask(id, true, w->userdata);
+        w->ask(id, true, false, w->userdata);
         return watch;
 }
 
@@ -66,7 +66,7 @@ static void watches_settle(Watches *w, Watch *watch) {
         if (++w->n_idle <= WATCHES_IDLE_MAX)
                 return;
         watch = container_of(w->idle.next, Watch, idle);
-        w->ask(watch->by_id.key, false, w->userdata);
+        w->ask(watch->by_id.key, false, false, w->userdata);
         watch_free(w, watch);
 }
 
@@ -75,7 +75,7 @@ int watches_set(Watches *w, uint64_t id, bool on) {
 
         if (id == 0) {
                 if (w->everyone != on)
-                        w->ask(0, on, w->userdata);
+                        w->ask(0, on, false, w->userdata);
                 w->everyone = on;
                 return 0;
         }
@@ -110,9 +110,9 @@ void watches_unuse(Watches *w, uint64_t id) {
 
 void watches_renew(Watches *w) {
         if (w->everyone)
-                w->ask(0, true, w->userdata);
+                w->ask(0, true, false, w->userdata);
         for (MapNode *node = NULL; (node = map_next(&w->by_id, node));)
-                w->ask(node->key, true, w->userdata);
+                w->ask(node->key, true, false, w->userdata);
 }
 
 bool watches_is_wanted(const Watches *w, uint64_t id) {
@@ -128,6 +128,8 @@ void watches_forget(Watches *w, uint64_t id) {
         Watch *watch;
 
         watch = watches_find(w, id);
-        if (watch)
-                watch_free(w, watch);
+        if (!watch)
+                return;
+        w->ask(id, false, true, w->userdata);
+        watch_free(w, watch);
 }

@@ -15,6 +15,7 @@ typedef struct Watch {
         unsigned n_uses; /* of the library: calls, names, messages under way */
         bool wanted;     /* by the program */
         uint8_t state;   /* WireState, as last heard */
+        uint32_t tag;    /* of the question, for whoever puts it; 0: none */
 } Watch;
 
 typedef struct Watches {
@@ -22,7 +23,8 @@ typedef struct Watches {
         List idle; /* the longest idle first */
         size_t n_idle;
         bool everyone; /* the program wants to hear of all */
-        void (*ask)(uint64_t id, bool on, void *userdata); /* tells the service */
+        /* Tells the service. The Watch is there meanwhile, but for `everyone`; it also hears (off, and `is_gone`) of one that has left. */
+        void (*ask)(uint64_t id, bool on, bool is_gone, void *userdata);
         void *userdata;
 } Watches;
 
@@ -32,7 +34,7 @@ enum {
         WATCHES_IDLE_MAX = 256,
 };
 
-void watches_init(Watches *w, void (*ask)(uint64_t id, bool on, void *userdata), void *userdata);
+void watches_init(Watches *w, void (*ask)(uint64_t id, bool on, bool is_gone, void *userdata), void *userdata);
 void watches_deinit(Watches *w);
 
 /* By the program; id 0: everyone. 0 or -ENOMEM. */

@@ -116,7 +116,7 @@ END_TEST
 
 static unsigned n_on, n_off;
 
-static void on_ask(uint64_t id, bool on, void *userdata) {
+static void on_ask(uint64_t id, bool on, bool is_gone, void *userdata) {
         if (on)
                 n_on++;
         else
