@@ -13,7 +13,9 @@
  * would have been told is kept for the next direct_process(). Called from inside a handler, functions that block return -EDEADLK.
  *
  * Errors that any function may return: -EINVAL (a bad argument, or NULL for a handle), -ENOMEM. Errors of all that need the service:
- * -ENOTCONN (never connected, or connection given up), -ECONNRESET (the link was lost while the function waited). */
+ * -ENOTCONN (never connected, or connection given up), -ECONNRESET (the link was lost while the function waited). Errors of all that
+ * block: -EDEADLK (called from inside a handler), -EINTR (a signal handler ran), -ENOBUFS (while it waited, more came in than is kept for
+ * direct_receive() and direct_process(): 4 MiB and one message of the largest size). */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -66,7 +68,8 @@ const char *direct_reason_name(int reason);
 int direct_client_new(DirectClient **ret_client);
 
 /* Ends it: says GOODBYE if connected, closes, frees. What was not sent yet is dropped (direct_flush() first). Takes NULL; returns
- * NULL. Messages that were received stay valid. */
+ * NULL. Messages that were received stay valid. Whoever was promised an answer gets -ECANCELED before it returns. May be called from a
+ * handler: the rest is done when that has returned, and the direct_process() that called it returns -ECANCELED. */
 DirectClient *direct_client_free(DirectClient *client);
 
 /* Before direct_connect(): the name (default: $DIRECTSERVER_NAME; else the service gives one). -EINVAL: not a valid name;
@@ -76,17 +79,19 @@ int direct_set_name(DirectClient *client, const char *name);
 /* Before direct_connect(): what people see of this program (default: the program's name, pid and host). */
 int direct_set_program(DirectClient *client, const char *program);
 
-/* The largest message that is put together in memory (default 64 MiB); larger ones arrive as a stream of parts. At least 65536. */
+/* The largest message that is put together in memory (default 64 MiB); larger ones arrive as a stream of parts. At least 65536. When 16
+ * of this size are being put together at the same time, further ones arrive as streams of parts too. */
 int direct_set_max_message(DirectClient *client, uint64_t bytes);
 
 /* How many bytes direct_send() takes before it says -EAGAIN (default 4 MiB). One message is always taken when nothing is queued. */
 int direct_set_send_buffer(DirectClient *client, uint64_t bytes);
 
 /* How long direct_send() and its kin may wait for room in the send buffer (default 0: never, they return -EAGAIN at once).
- * -ETIMEDOUT if there was none in time. */
+ * -ETIMEDOUT if there was none in time. In a handler they do not wait. */
 int direct_set_send_timeout(DirectClient *client, uint64_t usec);
 
-/* Connect again by itself after a lost link (default 1: yes). */
+/* Connect again by itself after a lost link (default 1: yes), to the addresses that the host name had at direct_connect(). What was queued and
+ * what was under way is lost with the link: handlers are told -ECONNRESET, streams end with a failed part. */
 int direct_set_reconnect(DirectClient *client, int on);
 
 /* Your own pointer, kept with the handle. */
@@ -125,13 +130,14 @@ const char *direct_get_error(DirectClient *client);
 int direct_get_fd(DirectClient *client);
 
 /* Reads, writes and calls handlers as far as that goes without blocking, with a bound on the work of one call. Returns 1 if there may
- * be more to do, 0 if not. */
+ * be more to do, 0 if not; -ECANCELED if a handler freed the handle. A program without a message handler takes all that there is with
+ * direct_receive() afterwards: messages that merely wait do not make the descriptor readable. */
 int direct_process(DirectClient *client);
 
 /* Waits until there is something to process, at most `usec`. Returns 1 if there is, 0 if not. Blocks. */
 int direct_wait(DirectClient *client, uint64_t usec);
 
-/* Waits until all that was queued has been handed to the kernel. -ETIMEDOUT. Blocks. */
+/* Waits until all that was queued has been handed to the kernel, direct_send_fd() included. -ETIMEDOUT. Blocks. */
 int direct_flush(DirectClient *client, uint64_t timeout_usec);
 
 /* ---- Events ---- */
@@ -148,7 +154,8 @@ enum {
         DIRECT_EVENT_BACK = 9,
         DIRECT_EVENT_BUSY = 10,
         DIRECT_EVENT_ALIVE = 11,
-        DIRECT_EVENT_UNDELIVERED = 12 /* a message to `id` could not be forwarded: reason GONE or AWAY as error -ENXIO or -EHOSTDOWN */
+        DIRECT_EVENT_UNDELIVERED = 12 /* a message to `id` (or `name`) could not be forwarded: error -ENXIO no such client, -EHOSTDOWN
+                                         it is away, -EACCES refused, -EBUSY overloaded. Not for calls and replies */
 };
 
 /* Fields that an event does not use are 0 or "". Texts are valid during the handler only. The struct may grow at its end. */
@@ -163,6 +170,7 @@ typedef struct DirectEvent {
         const char *text;
 } DirectEvent;
 
+/* Events that come while there is no handler are not kept. */
 typedef void (*DirectEventHandler)(DirectClient *client, const DirectEvent *event, void *userdata);
 int direct_set_event_handler(DirectClient *client, DirectEventHandler handler, void *userdata);
 
@@ -173,8 +181,11 @@ int direct_set_event_handler(DirectClient *client, DirectEventHandler handler, v
  * -EIO the descriptor of direct_send_fd() failed. */
 typedef void (*DirectSendHandler)(DirectClient *client, int result, void *userdata);
 
+/* Order: messages to one target that fit one frame (65536 bytes) arrive in the order in which they were sent, and so do the parts of one
+ * larger message. Smaller messages pass larger ones, and larger ones each other, so that none waits for long. */
+
 /* Sends `size` bytes to the client with the id `target`; `kind` is the application's own number for what kind of message it is. The
- * data is copied. -EAGAIN: the send buffer is full, DIRECT_EVENT_WRITABLE will tell (or see direct_set_send_timeout());
+ * data is copied, and written in the next turn of the loop, or when there is enough for a write. -EAGAIN: the send buffer is full, DIRECT_EVENT_WRITABLE will tell (or see direct_set_send_timeout());
  * -ENOTCONN: not connected now. */
 int direct_send(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size);
 int direct_send_async(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size, DirectSendHandler handler,
@@ -194,7 +205,8 @@ int direct_send_fd(DirectClient *client, uint64_t target, uint16_t kind, int fd,
                    void *userdata);
 
 /* A large message in pieces that the program makes as it goes: begin (total may be DIRECT_SIZE_UNKNOWN), then write, then end. Writing
- * returns -EAGAIN as direct_send() does. */
+ * returns -EAGAIN as direct_send() does; -EMSGSIZE: more than the total; -EPIPE: not open any more, because the target is gone or the link
+ * was lost. Ending it before the total is reached tells the receiver that it failed. */
 int direct_stream_begin(DirectClient *client, uint64_t target, uint16_t kind, uint64_t total, uint32_t *ret_stream);
 int direct_stream_write(DirectClient *client, uint32_t stream, const void *data, size_t size);
 int direct_stream_end(DirectClient *client, uint32_t stream);
@@ -208,11 +220,12 @@ uint64_t direct_get_sent(DirectClient *client);
 /* ---- Receiving ---- */
 
 /* With a handler, direct_process() hands each message to it (the handler owns it: direct_message_free()); without, messages wait for
- * direct_receive(). While more than a bound waits, the library stops reading from the service, which then slows the senders. */
+ * direct_receive(). While more than 4 MiB wait, the library stops reading from the service, which then slows the senders. */
 typedef void (*DirectMessageHandler)(DirectClient *client, DirectMessage *message, void *userdata);
 int direct_set_message_handler(DirectClient *client, DirectMessageHandler handler, void *userdata);
 
-/* Takes the next message. -EAGAIN: none, with a timeout of 0; -ETIMEDOUT: none in time. */
+/* Takes the next message. -EAGAIN: none, with a timeout of 0; -ETIMEDOUT: none in time. Waits through a reconnection. Blocks if there is
+ * a timeout. */
 int direct_receive(DirectClient *client, uint64_t timeout_usec, DirectMessage **ret_message);
 
 DirectMessage *direct_message_free(DirectMessage *message); /* takes NULL, returns NULL */
@@ -236,7 +249,8 @@ int direct_message_is_failed(const DirectMessage *message);
 /* ---- Calls: a message that wants a reply ---- */
 
 /* Sends a request and waits for the reply. -ETIMEDOUT; -ENXIO: no such client; -EHOSTDOWN: it is away; -EPIPE: it died or left before
- * it replied (at once, not at the timeout); -EREMOTEIO: it replied with an error, direct_get_error() has the words. Blocks. */
+ * it replied (at once, not at the timeout); -EREMOTEIO: it replied with an error, direct_get_error() has the words; -EMSGSIZE: the reply is
+ * larger than max_message. Messages that come meanwhile are kept for direct_receive(). Blocks. */
 int direct_call(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size, uint64_t timeout_usec,
                 DirectMessage **ret_reply);
 
@@ -285,7 +299,9 @@ typedef void (*DirectListHandler)(DirectClient *client, int result, const Direct
 int direct_list_start(DirectClient *client, uint64_t timeout_usec, DirectListHandler handler, void *userdata);
 
 /* Wants (on 1) or no longer wants (on 0) events of the client `id`, or of everyone (0). Returns at once; if that client is gone already,
- * DIRECT_EVENT_LEFT says so. Watches are kept across reconnections. */
+ * DIRECT_EVENT_LEFT says so. Watches are kept across reconnections: for a client that is watched by its id, what happened meanwhile is made up
+ * for. Who watches everyone compares the epochs: it grows by one with each client that joins or leaves, and a gap between the event before and
+ * DIRECT_EVENT_CONNECTED means that it is time for direct_list(). */
 int direct_watch(DirectClient *client, uint64_t id, int on);
 
 /* The load of the service. `size` is sizeof(DirectLoad): the struct may grow at its end, and fields that the service does not know are

@@ -2,6 +2,7 @@
 
 /* Connecting, being refused, being sent away, and coming back: against a service that says just that. */
 
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -273,11 +274,38 @@ START_TEST(test_ping) {
 }
 END_TEST
 
+static size_t count_descriptors(void) {
+        DIR *directory = opendir("/proc/self/fd");
+        size_t n = 0;
+
+        while (readdir(directory))
+                n++;
+        closedir(directory);
+        return n;
+}
+
+START_TEST(test_descriptors) {
+        size_t n = count_descriptors();
+
+        for (int i = 0; i < 50; i++) {
+                ck_assert_int_eq(direct_set_reconnect(client, 0), 0);
+                fake_connect(&fake, client);
+                if (i % 2)
+                        fake_reset(&fake);
+                fake_settle(client);
+                client = direct_client_free(client);
+                fake_close(&fake);
+                ck_assert_int_eq(direct_client_new(&client), 0);
+        }
+        ck_assert_uint_eq(count_descriptors(), n);
+}
+END_TEST
+
 int main(void) {
         const TTest *const tests[] = {
                 test_hello,  test_refused,        test_not_a_service, test_kicked,   test_kicked_while_writing,
                 test_resume, test_resume_refused, test_goodbye_delay, test_replaced, test_no_reconnect,
-                test_ping,
+                test_ping,   test_descriptors,
         };
 
         return suite_run("client-session", tests, N_ELEMENTS(tests), setup, teardown);

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Large messages, files and streams, receivers that do not read, and small messages meanwhile: against the service as it is. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/client/real.h"
+#include "tests/client/suite.h"
+
+static uint8_t pattern(uint64_t i) {
+        return (uint8_t) (i * 31 + (i >> 8) * 7 + (i >> 16));
+}
+
+START_TEST(test_large) {
+        const size_t sizes[] = { 65535, 65536, 65537, 65536 * 2 - 8, 65536 * 2 - 7, 20 * 1024 * 1024 };
+        DirectClient *a = client_connected("a"), *b = client_connected("b");
+        DirectMessage *message;
+        uint8_t *data;
+
+        data = malloc(sizes[5]);
+        for (size_t i = 0; i < sizes[5]; i++)
+                data[i] = pattern(i);
+        for (size_t i = 0; i < 6; i++) {
+                int r = -EAGAIN;
+
+                ck_assert_int_eq(direct_send(a, direct_get_id(b), (uint16_t) i, data, sizes[i]), 0);
+                while (r == -EAGAIN) {
+                        direct_process(a);
+                        direct_process(b);
+                        r = direct_receive(b, 0, &message);
+                }
+                ck_assert_int_eq(r, 0);
+                ck_assert_uint_eq(direct_message_get_size(message), sizes[i]);
+                ck_assert_uint_eq(direct_message_get_total(message), sizes[i]);
+                ck_assert_uint_eq(direct_message_get_stream(message), 0);
+                ck_assert_mem_eq(direct_message_get_data(message), data, sizes[i]);
+                direct_message_free(message);
+        }
+        ck_assert_uint_eq(direct_get_queued(a), 0);
+        free(data);
+        direct_client_free(a);
+        direct_client_free(b);
+}
+END_TEST
+
+/* Takes what comes until a part is the last; checks the bytes. Returns their number. */
+static uint64_t receive_stream(DirectClient *a, DirectClient *b, bool *ret_failed) {
+        DirectMessage *message;
+        uint64_t n = 0;
+        bool last = false;
+
+        while (!last) {
+                const uint8_t *data;
+                int r = direct_receive(b, 0, &message);
+
+                if (r == -EAGAIN) {
+                        direct_process(a);
+                        direct_process(b);
+                        continue;
+                }
+                ck_assert_int_eq(r, 0);
+                ck_assert_uint_eq(direct_message_get_offset(message), n);
+                data = direct_message_get_data(message);
+                for (size_t i = 0; i < direct_message_get_size(message); i += 97)
+                        ck_assert_uint_eq(data[i], pattern(n + i));
+                n += direct_message_get_size(message);
+                last = direct_message_is_last(message);
+                *ret_failed = direct_message_is_failed(message);
+                direct_message_free(message);
+        }
+        return n;
+}
+
+typedef struct Result {
+        bool done;
+        int result;
+} Result;
+
+static void on_sent(DirectClient *client, int result, void *userdata) {
+        Result *r = userdata;
+
+        ck_assert(!r->done);
+        *r = (Result) { true, result };
+}
+
+static int file_with_pattern(size_t size) {
+        int fd = memfd_create("pattern", MFD_CLOEXEC);
+        uint8_t *p;
+
+        ck_assert_int_eq(ftruncate(fd, (off_t) size), 0);
+        /* A regular file, in memory */
+        p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        ck_assert_ptr_ne(p, MAP_FAILED);
+        for (size_t i = 0; i < size; i++)
+                p[i] = pattern(i);
+        munmap(p, size);
+        return fd;
+}
+
+START_TEST(test_fd) {
+        const size_t size = 9 * 1024 * 1024 + 3;
+        DirectClient *a = client_connected("a"), *b = client_connected("b");
+        Result result = {};
+        bool failed;
+        int fd, fds[2];
+
+        ck_assert_int_eq(direct_set_max_message(b, 65536), 0);
+        fd = file_with_pattern(size);
+        ck_assert_int_eq(direct_send_fd(a, direct_get_id(b), 1, fd, DIRECT_SIZE_UNKNOWN, on_sent, &result), 0);
+        ck_assert_uint_eq(receive_stream(a, b, &failed), size);
+        ck_assert(!failed);
+        RUN_UNTIL(a, b, result.done);
+        ck_assert_int_eq(result.result, 0);
+
+        /* The file ends before what was announced */
+        result = (Result) {};
+        ck_assert_int_eq(direct_send_fd(a, direct_get_id(b), 1, fd, size + 1, on_sent, &result), 0);
+        ck_assert_uint_le(receive_stream(a, b, &failed), size);
+        ck_assert(failed);
+        RUN_UNTIL(a, b, result.done);
+        ck_assert_int_eq(result.result, -EIO);
+        close(fd);
+
+        /* A pipe that is written to bit by bit */
+        result = (Result) {};
+        ck_assert_int_eq(pipe(fds), 0);
+        ck_assert_int_eq(fcntl(fds[1], F_SETFL, O_NONBLOCK), 0);
+        ck_assert_int_eq(direct_send_fd(a, direct_get_id(b), 1, fds[0], DIRECT_SIZE_UNKNOWN, on_sent, &result), 0);
+        close(fds[0]);
+        for (size_t i = 0; i < 300; i++) {
+                uint8_t block[1000];
+
+                for (size_t j = 0; j < sizeof(block); j++)
+                        block[j] = pattern(i * sizeof(block) + j);
+                while (write(fds[1], block, sizeof(block)) < 0) { /* all or nothing, of so little */
+                        ck_assert_int_eq(errno, EAGAIN);
+                        direct_process(a);
+                        direct_process(b);
+                }
+                direct_process(a);
+        }
+        close(fds[1]);
+        ck_assert_uint_eq(receive_stream(a, b, &failed), 300000);
+        ck_assert(!failed);
+        RUN_UNTIL(a, b, result.done);
+        ck_assert_int_eq(result.result, 0);
+        direct_client_free(a);
+        direct_client_free(b);
+}
+END_TEST
+
+START_TEST(test_stream) {
+        DirectClient *a = client_connected("a"), *b = client_connected("b");
+        uint32_t stream;
+        bool failed;
+
+        ck_assert_int_eq(direct_stream_begin(a, direct_get_id(b), 1, DIRECT_SIZE_UNKNOWN, &stream), 0);
+        for (size_t i = 0; i < 300; i++) {
+                uint8_t block[1000];
+
+                for (size_t j = 0; j < sizeof(block); j++)
+                        block[j] = pattern(i * sizeof(block) + j);
+                ck_assert_int_eq(direct_stream_write(a, stream, block, sizeof(block)), 0);
+        }
+        ck_assert_int_eq(direct_stream_end(a, stream), 0);
+        ck_assert_int_eq(direct_stream_write(a, stream, "x", 1), -EPIPE);
+        ck_assert_uint_eq(receive_stream(a, b, &failed), 300000);
+        ck_assert(!failed);
+
+        /* The sender goes in the middle */
+        ck_assert_int_eq(direct_stream_begin(a, direct_get_id(b), 1, DIRECT_SIZE_UNKNOWN, &stream), 0);
+        ck_assert_int_eq(direct_stream_write(a, stream, "\0", 1), 0);
+        ck_assert_int_eq(direct_flush(a, PATIENCE), 0);
+        RUN_UNTIL(b, NULL, direct_get_queued(b) == 0);
+        direct_disconnect(a);
+        ck_assert_uint_eq(receive_stream(a, b, &failed), 1);
+        ck_assert(failed);
+        direct_client_free(a);
+        direct_client_free(b);
+}
+END_TEST
+
+/* A receiver that does not read: the sender is told to wait, nothing is lost, and nobody spins. */
+START_TEST(test_pressure) {
+        enum { SIZE = 60000 };
+        static char data[SIZE];
+        DirectClient *a = client_connected("a"), *b = client_connected("b");
+        struct pollfd pollfd = { .fd = direct_get_fd(a), .events = POLLIN };
+        unsigned n_sent = 0, n_received = 0;
+        Events events = {};
+        DirectMessage *message;
+        int r;
+
+        direct_set_event_handler(a, on_event, &events);
+        for (;;) {
+                r = direct_send(a, direct_get_id(b), 1, data, SIZE);
+                if (r == 0) {
+                        n_sent++;
+                        continue;
+                }
+                ck_assert_int_eq(r, -EAGAIN);
+                while (direct_process(a) > 0)
+                        ;
+                if (events.n[DIRECT_EVENT_WRITABLE] > 0)
+                        events.n[DIRECT_EVENT_WRITABLE] = 0;
+                else if (poll(&pollfd, 1, 200) == 0)
+                        break; /* neither the socket nor the library has anything to say */
+        }
+        ck_assert_uint_gt(n_sent, 0);
+        while (n_received < n_sent) {
+                direct_process(a);
+                direct_process(b);
+                while (direct_receive(b, 0, &message) == 0) {
+                        n_received++;
+                        direct_message_free(message);
+                }
+        }
+        RUN_UNTIL(a, b, direct_get_queued(a) == 0);
+        ck_assert_uint_gt(events.n[DIRECT_EVENT_WRITABLE], 0);
+        direct_client_free(a);
+        direct_client_free(b);
+}
+END_TEST
+
+/* Small messages pass a large one. */
+START_TEST(test_fairness) {
+        const size_t size = 32 * 1024 * 1024;
+        DirectClient *a = client_connected("a"), *b = client_connected("b");
+        DirectMessage *message;
+        unsigned order[2], n = 0;
+        char *data;
+
+        data = calloc(1, size);
+        ck_assert_int_eq(direct_set_send_buffer(a, 2 * size), 0);
+        ck_assert_int_eq(direct_send(a, direct_get_id(b), 0, data, size), 0);
+        ck_assert_int_eq(direct_send(a, direct_get_id(b), 1, "small", 5), 0);
+        while (n < 2) {
+                direct_process(a);
+                direct_process(b);
+                while (n < 2 && direct_receive(b, 0, &message) == 0) {
+                        order[n++] = direct_message_get_kind(message);
+                        direct_message_free(message);
+                }
+        }
+        ck_assert_uint_eq(order[0], 1);
+        ck_assert_uint_eq(order[1], 0);
+        free(data);
+        direct_client_free(a);
+        direct_client_free(b);
+}
+END_TEST
+
+int main(void) {
+        const TTest *const tests[] = {
+                test_large, test_fd, test_stream, test_pressure, test_fairness,
+        };
+
+        return suite_run("client-bulk", tests, sizeof(tests) / sizeof(tests[0]), service_setup, service_teardown);
+}
