@@ -32,9 +32,9 @@ enum {
         /* Bulk that the kernel holds and has not sent yet is ahead of each later small message */
         LINK_NOTSENT_LOWAT = 128 * 1024,
 
-        /* Probes of a closed window come at intervals that double from a fraction of a second: this many unanswered ones are
-         * some 10 s */
-        LINK_PROBES_MAX = 6,
+        /* Probes of a closed window come at intervals that double, up to two minutes, so there is no waiting for many. The third
+         * goes out when two had no answer */
+        LINK_PROBES_MAX = 3,
 
         /* What link_close() reads and throws away, so that the kernel ends the connection with FIN and not with RST */
         LINK_DRAIN_MAX = 1024 * 1024,
