@@ -345,7 +345,13 @@ const char *direct_reason_name(int reason) {
 /* The event loop */
 
 int direct_get_fd(DirectClient *client) {
-        return client ? client->epoll_fd : -EINVAL;
+        if (!client)
+                return -EINVAL;
+        if (!client->is_polled) {
+                client->is_polled = true;
+                client_settle(client);
+        }
+        return client->epoll_fd;
 }
 
 /* Returns true if some are left. */
@@ -371,7 +377,7 @@ int direct_process(DirectClient *client) {
         if (client->is_dispatching)
                 return -EDEADLK;
         client->n_inside++;
-        more = client_turn(client);
+        more = client_turn(client, 0) > 0;
         more |= client_dispatch(client);
         client->n_inside--;
         if (client->is_freed) {
@@ -381,6 +387,6 @@ int direct_process(DirectClient *client) {
         if (!client->link.is_blocked)
                 more |= client_write(client); /* what the handlers sent */
         client->inbox.unseen = false;
-        client_settle(client);
+        client_arm(client, true);
         return more;
 }

@@ -126,13 +126,15 @@ static void client_clear_timer(DirectClient *client) {
                 client->timer_armed = USEC_NEVER;
 }
 
-/* Collects what the epoll set has to say: the events of the socket. */
-static uint32_t client_poll(DirectClient *client) {
+/* Collects what the epoll set has to say: 0 and the events of the socket, or -EINTR. */
+static int client_poll(DirectClient *client, int timeout, uint32_t *ret_socket_events) {
         struct epoll_event events[LOOP_EVENTS_MAX];
         uint32_t socket_events = 0;
         int n;
 
-        n = epoll_wait(client->epoll_fd, events, LOOP_EVENTS_MAX, 0);
+        n = epoll_wait(client->epoll_fd, events, LOOP_EVENTS_MAX, timeout);
+        if (n < 0)
+                return -errno;
         for (int i = 0; i < n; i++)
                 if (events[i].data.ptr == &client->link)
                         socket_events = events[i].events;
@@ -140,14 +142,18 @@ static uint32_t client_poll(DirectClient *client) {
                         client_clear_timer(client);
                 else
                         sender_pipe_ready(&client->sender, events[i].data.ptr);
-        return socket_events;
+        *ret_socket_events = socket_events;
+        return 0;
 }
 
-bool client_turn(DirectClient *client) {
-        uint32_t events;
+int client_turn(DirectClient *client, int timeout) {
+        uint32_t events = 0;
         bool more = false;
+        int r;
 
-        events = client_poll(client);
+        r = client_poll(client, timeout, &events);
+        if (r < 0)
+                return r;
         client_expire(client);
         if (client->session.state == SESSION_CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
                 session_socket_ready(client);
@@ -162,11 +168,15 @@ bool client_turn(DirectClient *client) {
         return more;
 }
 
-bool client_is_pending(const DirectClient *client) {
+bool client_has_input(const DirectClient *client) {
+        return session_has_link(&client->session) && client_wants_input(client) && client_has_frame(client);
+}
+
+/* True if the program has reason to call direct_process() without anything coming in. */
+static bool client_is_pending(const DirectClient *client) {
         const Inbox *inbox = &client->inbox;
 
-        return inbox_is_waiting(inbox, client->message_handler) || (inbox->unseen && inbox->messages.first) ||
-               (session_has_link(&client->session) && client_wants_input(client) && client_has_frame(client));
+        return inbox_is_waiting(inbox, client->message_handler) || (inbox->unseen && inbox->messages.first) || client_has_input(client);
 }
 
 static uint32_t client_get_mask(const DirectClient *client) {
@@ -206,6 +216,6 @@ void client_arm(DirectClient *client, bool with_pending) {
 }
 
 void client_settle(DirectClient *client) {
-        if (client->n_inside == 0)
+        if (client->n_inside == 0 && client->is_polled)
                 client_arm(client, true);
 }

@@ -48,6 +48,7 @@ int client_reserve(DirectClient *client, size_t size) {
                 return -EAGAIN;
         }
         r = client_wait_until(client, room_done, &wanted, usec_add(usec_now(), client->send_timeout));
+        client_settle(client);
         return r < 0 ? r : client_check_up(client);
 }
 

@@ -4,6 +4,7 @@
  * are not called here; what they would be told stays in the inbox. */
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 
@@ -11,49 +12,51 @@
 
 #define WAIT_OUTPUT_DELAY_USEC UINT64_C(200) /* direct_receive() lets output wait so long for company before it writes it */
 
-/* Waits for the epoll set: 0, or -EINTR. */
-static int client_sleep(DirectClient *client, uint64_t deadline) {
-        struct pollfd pollfd = { .fd = client->epoll_fd, .events = POLLIN };
-        struct timespec ts = {}, *timeout = NULL;
+/* For epoll_wait(2), whose milliseconds are rounded up: to wake too early would be to spin. */
+static int timeout_until(uint64_t deadline) {
+        uint64_t now, msec;
 
-        if (deadline != USEC_NEVER) {
-                uint64_t now = usec_now(), usec = deadline > now ? deadline - now : 0;
+        if (deadline == USEC_NEVER)
+                return -1;
+        now = usec_now();
+        if (deadline <= now)
+                return 0;
+        msec = (deadline - now + USEC_PER_MSEC - 1) / USEC_PER_MSEC;
+        return msec < INT_MAX ? (int) msec : INT_MAX;
+}
 
-                ts.tv_sec = (time_t) (usec / USEC_PER_SEC);
-                ts.tv_nsec = (long) (usec % USEC_PER_SEC * 1000);
-                timeout = &ts;
+/* Goes round: writes, sleeps, deals with what has come. */
+static int client_go_round(DirectClient *client, WaitDone done, const void *userdata, uint64_t deadline) {
+        bool more;
+        int r;
+
+        more = (!client->link.is_blocked && client_write(client)) || client_has_input(client);
+        while (!done(client, userdata)) {
+                client_arm(client, false);
+                r = client_turn(client, more ? 0 : timeout_until(deadline));
+                if (r < 0)
+                        return r;
+                more = r > 0;
+                if (done(client, userdata))
+                        return 0;
+                if (client->inbox.full && !client_wants_input(client))
+                        return -ENOBUFS;
+                if (deadline != USEC_NEVER && usec_now() >= deadline)
+                        return -ETIMEDOUT;
         }
-        if (ppoll(&pollfd, 1, timeout, NULL) < 0)
-                return -errno;
         return 0;
 }
 
 int client_wait_until(DirectClient *client, WaitDone done, const void *userdata, uint64_t deadline) {
-        bool more;
-        int r = 0;
+        int r;
 
         if (client->is_dispatching)
                 return -EDEADLK;
         client->n_inside++;
         client->is_waiting = true;
-        for (;;) {
-                more = client_turn(client);
-                if (done(client, userdata))
-                        break;
-                if (usec_now() >= deadline)
-                        r = -ETIMEDOUT;
-                else if (client->inbox.full && !client_wants_input(client))
-                        r = -ENOBUFS;
-                else if (!more) {
-                        client_arm(client, false);
-                        r = client_sleep(client, deadline);
-                }
-                if (r < 0)
-                        break;
-        }
+        r = client_go_round(client, done, userdata, deadline);
         client->is_waiting = false;
         client->n_inside--;
-        client_settle(client);
         return r;
 }
 
@@ -62,6 +65,7 @@ static uint64_t deadline_after(uint64_t usec) {
 }
 
 int direct_wait(DirectClient *client, uint64_t usec) {
+        struct timespec ts = { .tv_sec = (time_t) (usec / USEC_PER_SEC), .tv_nsec = (long) (usec % USEC_PER_SEC * 1000) };
         struct pollfd pollfd;
         int r;
 
@@ -69,11 +73,10 @@ int direct_wait(DirectClient *client, uint64_t usec) {
                 return -EINVAL;
         if (client->is_dispatching)
                 return -EDEADLK;
-        r = client_sleep(client, deadline_after(usec));
-        if (r < 0)
-                return r;
+        client_arm(client, true);
         pollfd = (struct pollfd) { .fd = client->epoll_fd, .events = POLLIN };
-        return poll(&pollfd, 1, 0) > 0;
+        r = ppoll(&pollfd, 1, usec == DIRECT_FOREVER ? NULL : &ts, NULL);
+        return r < 0 ? -errno : r;
 }
 
 static bool connect_done(const DirectClient *client, const void *userdata) {
@@ -91,6 +94,7 @@ int direct_connect(DirectClient *client, const char *address) {
         if (r < 0)
                 return r;
         r = client_wait_until(client, connect_done, NULL, USEC_NEVER); /* the session has a deadline of its own */
+        client_settle(client);
         if (r < 0) {
                 (void) direct_disconnect(client);
                 return r;
@@ -113,6 +117,7 @@ int direct_flush(DirectClient *client, uint64_t timeout_usec) {
         if (r < 0)
                 return r;
         r = client_wait_until(client, flush_done, NULL, deadline_after(timeout_usec));
+        client_settle(client);
         if (r < 0)
                 return r;
         return client->session.state == SESSION_UP ? 0 : -ECONNRESET;
@@ -143,8 +148,10 @@ int direct_receive(DirectClient *client, uint64_t timeout_usec, DirectMessage **
                 return client_check_up(client);
         else if (!client->is_dispatching) {
                 r = client_wait_until(client, receive_done, NULL, deadline_after(timeout_usec));
-                if (r < 0)
+                if (r < 0) {
+                        client_settle(client);
                         return r == -ETIMEDOUT && timeout_usec == 0 ? -EAGAIN : r;
+                }
         }
         notice = inbox_pop_message(&client->inbox);
         client_settle(client);
