@@ -48,11 +48,16 @@ int listener_new_from_fd(int fd, Listener **ret_listener) {
         return listener_alloc(fd, ret_listener);
 }
 
-/* The file of a service that is no more keeps the address in use. */
+/* The file of a service that is no more keeps the address in use. To a file that is no socket connect() is refused just as well, but that is
+ * not ours to remove. */
 static bool is_stale(const Address *address) {
+        const struct sockaddr_un *sun = (const struct sockaddr_un *) &address->storage;
+        struct stat st;
         bool stale;
         int fd;
 
+        if (lstat(sun->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+                return false;
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
                 return false;
@@ -65,11 +70,11 @@ static int bind_unix(int fd, const Address *address, Listener *l) {
         const char *path = ((const struct sockaddr_un *) &address->storage)->sun_path;
         int r;
 
-        r = bind(fd, (const struct sockaddr *) &address->storage, address->size);
-        if (r < 0 && errno == EADDRINUSE && is_stale(address) && unlink(path) >= 0)
-                r = bind(fd, (const struct sockaddr *) &address->storage, address->size);
+        r = bind(fd, (const struct sockaddr *) &address->storage, address->size) < 0 ? -errno : 0;
+        if (r == -EADDRINUSE && is_stale(address) && unlink(path) >= 0)
+                r = bind(fd, (const struct sockaddr *) &address->storage, address->size) < 0 ? -errno : 0;
         if (r < 0)
-                return -errno;
+                return r;
         l->path = strdup(path);
         if (!l->path)
                 return -ENOMEM;

@@ -228,6 +228,52 @@ START_TEST(a_stale_local_socket) {
 }
 END_TEST
 
+/* A live one whose backlog is full is no stale one. */
+START_TEST(a_busy_local_socket) {
+        struct sockaddr_un sun = { .sun_family = AF_UNIX };
+        int fd, client[2];
+        const char *why;
+        Listener *l;
+
+        strcpy(sun.sun_path, temp_path("s"));
+        fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        ck_assert_int_eq(bind(fd, (struct sockaddr *) &sun, sizeof(sun)), 0);
+        ck_assert_int_eq(listen(fd, 0), 0);
+        for (size_t i = 0; i < 2; i++) {
+                client[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+                (void) connect(client[i], (struct sockaddr *) &sun, sizeof(sun));
+        }
+        ck_assert_int_eq(listen_on(local("s"), &l, &why), -EADDRINUSE);
+        ck_assert_int_eq(access(temp_path("s"), F_OK), 0);
+        for (size_t i = 0; i < 2; i++)
+                close(client[i]);
+        close(fd);
+}
+END_TEST
+
+/* What is no socket is somebody's file, and so is what a link leads to. */
+START_TEST(a_file_is_not_replaced) {
+        struct sockaddr_un sun = { .sun_family = AF_UNIX };
+        const char *path = temp_write("file", "precious"), *why;
+        char text[TEMP_PATH_MAX];
+        struct stat st;
+        Listener *l;
+        int fd;
+
+        ck_assert_int_eq(listen_on(local("file"), &l, &why), -EADDRINUSE);
+        ck_assert_int_eq(stat(path, &st), 0);
+        ck_assert_int_eq(st.st_size, 8);
+
+        strcpy(sun.sun_path, temp_path("stale"));
+        fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        ck_assert_int_eq(bind(fd, (struct sockaddr *) &sun, sizeof(sun)), 0);
+        close(fd);
+        ck_assert_int_eq(symlink("stale", temp_path("link")), 0);
+        ck_assert_int_eq(listen_on(local("link"), &l, &why), -EADDRINUSE);
+        ck_assert_int_gt(readlink(temp_path("link"), text, sizeof(text)), 0);
+}
+END_TEST
+
 START_TEST(from_a_descriptor) {
         int fd[2], listening;
         const char *why;
@@ -296,4 +342,4 @@ START_TEST(net) {
 END_TEST
 
 TEST_MAIN_FIXTURE("net", setup, teardown, good_addresses, bad_addresses, other_addresses_as_text, tcp, a_local_socket, a_stale_local_socket,
-                  from_a_descriptor, net)
+                  a_busy_local_socket, a_file_is_not_replaced, from_a_descriptor, net)
