@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Does with a router what service/net does, in the same order, so that what holds here holds there. Each batch is read into a block of just
- * its size that is freed when the turn ends: with a sanitizer, a borrowed byte that is used too late is seen. Owns the router and the links. */
+/* Does with a router what service/net does, in the same order, so that what holds here holds there. Each batch is read into a
+ * block of just its size that is freed when the turn ends: with a sanitizer, a borrowed byte that is used too late is seen. Owns
+ * the router and the links. */
 
 #include <stdarg.h>
 #include <stdio.h>

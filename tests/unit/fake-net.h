@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A data plane without sockets and without a clock, for tests and fuzzing of the core: bytes are put in by hand, time moves by hand, and what
- * goes out is told as text. After each turn it holds the router against what must always be true (fake_net_check()). */
+/* A data plane without sockets and without a clock, for tests and fuzzing of the core: bytes are put in by hand, time moves by
+ * hand, and what goes out is told as text. After each turn it holds the router against what must always be true
+ * (fake_net_check()). */
 
 #include "service/core/router.h"
 
@@ -78,7 +79,7 @@ void fake_net_run(FakeNet *n);
 void fake_net_advance(FakeNet *n, uint64_t usec);
 void fake_net_check(FakeNet *n);
 
-/* What the router has told since the last call: "joined a; state a busy; left a died; refused 2; error TEXT; ids low; stalled on" */
+/* What the router has told since the last call: "joined a; state a busy; left a died; refused full; ids low; stalled on" */
 const char *fake_events(FakeNet *n);
 
 /* A connection; closed at once (`link` is NULL) if the core has no memory. */

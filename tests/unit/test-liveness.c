@@ -249,6 +249,7 @@ START_TEST(a_timeout_that_comes_late) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("liveness", setup, teardown, silence_is_pinged, traffic_is_sign_of_life, busy_and_alive_again, pongs_that_nobody_asked_for,
-                  a_paused_link_is_not_busy, paused_while_a_ping_is_outstanding, a_new_interval, stalled_and_not, stalled_and_dead,
-                  a_slow_client_is_only_disconnected_if_told_so, who_is_not_too_slow, a_timeout_that_comes_late)
+TEST_MAIN_FIXTURE("liveness", setup, teardown, silence_is_pinged, traffic_is_sign_of_life, busy_and_alive_again,
+                  pongs_that_nobody_asked_for, a_paused_link_is_not_busy, paused_while_a_ping_is_outstanding, a_new_interval,
+                  stalled_and_not, stalled_and_dead, a_slow_client_is_only_disconnected_if_told_so, who_is_not_too_slow,
+                  a_timeout_that_comes_late)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Addresses between text and socket, and listeners. What is served through them is tested with the whole service, in tests/integration. */
+/* Addresses between text and socket, and listeners. What is served through them is tested with the whole service, in
+ * tests/integration. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,7 +40,8 @@ static const char *parse_and_format(const char *text) {
 
 START_TEST(good_addresses) {
         static const char *const same[] = {
-                "127.0.0.1:20000", "0.0.0.0:0", "255.255.255.255:65535", "[::1]:20000", "[::]:1", "[fe80::1234]:99", "unix:/run/x.sock", "unix:/",
+                "127.0.0.1:20000", "0.0.0.0:0", "255.255.255.255:65535", "[::1]:20000", "[::]:1", "[fe80::1234]:99",
+                "unix:/run/x.sock", "unix:/",
         };
         char path[sizeof(((struct sockaddr_un *) NULL)->sun_path) + 6] = "unix:/";
 
@@ -341,5 +343,5 @@ START_TEST(net) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("net", setup, teardown, good_addresses, bad_addresses, other_addresses_as_text, tcp, a_local_socket, a_stale_local_socket,
-                  a_busy_local_socket, a_file_is_not_replaced, from_a_descriptor, net)
+TEST_MAIN_FIXTURE("net", setup, teardown, good_addresses, bad_addresses, other_addresses_as_text, tcp, a_local_socket,
+                  a_stale_local_socket, a_busy_local_socket, a_file_is_not_replaced, from_a_descriptor, net)

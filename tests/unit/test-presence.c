@@ -231,7 +231,8 @@ static const char *heard_behind(void) {
 
 /* Who has missed events hears how things stand: of each one that it watches. */
 START_TEST(catching_up) {
-        FakeLink *b = fake_client(net, "b"), *c = fake_client(net, "c"), *d = fake_client(net, "d"), *e = fake_client(net, "e"), *again;
+        FakeLink *b = fake_client(net, "b"), *c = fake_client(net, "c"), *d = fake_client(net, "d"), *e = fake_client(net, "e");
+        FakeLink *again;
 
         watch(w, a->id, "watch @6 alive"); /* nothing happens to it */
         watch(w, b->id, "watch @6 alive"); /* away */
@@ -250,7 +251,8 @@ START_TEST(catching_up) {
         ck_assert(fake_session(w)->missed_presence);
         fake_watch(w, e->id, false);
         fake_net_run(net);
-        ck_assert_str_eq(heard_behind(), "watch @8 gone; back 1005 @8; left 1004 leaving @8; away 1003 link lost @8; back 1002 @8");
+        ck_assert_str_eq(heard_behind(), "watch @8 gone; back 1005 @8; left 1004 leaving @8; away 1003 link lost @8; "
+                                         "back 1002 @8");
         ck_assert(!fake_session(w)->missed_presence);
         ck_assert_uint_eq(fake_session(w)->n_watches, 3);
         fake_close(again, LINK_EOF);
@@ -306,6 +308,43 @@ START_TEST(catching_up_after_being_away) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("presence", setup, teardown, one_client, unwatch, everyone, reasons, answer_and_events_are_in_order, oneself, at_most_so_many,
-                  former_client_comes_back, former_client_does_not_come_back, a_ghost_without_watcher, catching_up,
-                  catching_up_with_everyone, catching_up_with_a_busy_one, catching_up_after_being_away)
+/* Too much for a moment, in one turn that writes all of it: it is told when that is done. */
+START_TEST(catching_up_within_a_turn) {
+        FakeLink *senders[10], *late;
+
+        for (size_t i = 0; i < 10; i++)
+                senders[i] = fake_client(net, "");
+        late = fake_client(net, "late");
+        watch(w, late->id, "watch @13 alive");
+        for (size_t i = 0; i < 20; i++)
+                fake_fill(senders[i % 10], w->id, 60 * 1000);
+        fake_close(late, LINK_EOF);
+        fake_net_turn(net);
+        ck_assert_str_eq(heard_behind(), "left 1013 died @14");
+        ck_assert_uint_eq(net->router->queued_bytes, 0);
+}
+END_TEST
+
+/* More in one turn than there is room for in the turn's scratch: each is told all the same. */
+START_TEST(many_events_at_once) {
+        FakeLink *l = NULL;
+        size_t n = 0;
+
+        net->config.max_clients = 10000;
+        router_set_config(net->router, &net->config);
+        watch(w, 0, "watch @2 unknown");
+        for (size_t i = 0; i < 5000; i++)
+                fake_hello(l = fake_open(net), "");
+        fake_data(l, w->id, 0, "x");
+        fake_net_turn(net);
+        for (const char *p = fake_heard(w); (p = strstr(p, "joined ")); p++)
+                n++;
+        ck_assert_uint_eq(n, 5000);
+        ck_assert_str_eq(fake_heard(l), "welcome 6002 client-6002");
+}
+END_TEST
+
+TEST_MAIN_FIXTURE("presence", setup, teardown, one_client, unwatch, everyone, reasons, answer_and_events_are_in_order, oneself,
+                  at_most_so_many, former_client_comes_back, former_client_does_not_come_back, a_ghost_without_watcher,
+                  catching_up, catching_up_with_everyone, catching_up_with_a_busy_one, catching_up_after_being_away,
+                  catching_up_within_a_turn, many_events_at_once)

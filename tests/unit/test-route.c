@@ -111,8 +111,8 @@ START_TEST(bounces) {
                 fake_simple(a, WIRE_MARK, cases[i].target, 4);
                 fake_simple(a, WIRE_RESEND, cases[i].target, 5);
                 fake_simple(a, WIRE_LOST, cases[i].target, 6);
-                snprintf(expected, sizeof(expected), "bounce %d #1 %u; bounce %d #2 %u; bounce %d #3 %u", target, cases[i].reason, target,
-                         cases[i].reason, target, cases[i].reason);
+                snprintf(expected, sizeof(expected), "bounce %d #1 %u; bounce %d #2 %u; bounce %d #3 %u",
+                         target, cases[i].reason, target, cases[i].reason, target, cases[i].reason);
                 heard = fake_heard(a);
                 ck_assert_str_eq(heard, expected);
         }
@@ -162,8 +162,8 @@ START_TEST(urgent_frames_pass_a_backlog) {
         fake_net_turn(net);
         ck_assert_str_eq(fake_heard(b), "");
         fake_take(b, FAKE_UNLIMITED);
-        ck_assert_str_eq(fake_heard(b), "data 1001>1002 #1 one; data 1001>1002 #2 two; ack 1001>1002 #3; ack 1001>1002 #4; pong 0; "
-                                        "bounce 4711 #5 1; data 1003>1002 #6 six");
+        ck_assert_str_eq(fake_heard(b), "data 1001>1002 #1 one; data 1001>1002 #2 two; ack 1001>1002 #3; ack 1001>1002 #4; "
+                                        "pong 0; bounce 4711 #5 1; data 1003>1002 #6 six");
 }
 END_TEST
 
@@ -294,6 +294,6 @@ START_TEST(a_length_that_is_too_large_is_seen_at_once) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("route", setup, teardown, frames_are_forwarded_as_they_are, runs_of_mixed_targets, what_counts_as_a_message, bounces,
-                  bounces_of_an_away_client, urgent_frames_pass_a_backlog, urgent_frames_pass_a_large_backlog, short_writes, protocol_errors,
-                  longest_frames, a_length_that_is_too_large_is_seen_at_once)
+TEST_MAIN_FIXTURE("route", setup, teardown, frames_are_forwarded_as_they_are, runs_of_mixed_targets, what_counts_as_a_message,
+                  bounces, bounces_of_an_away_client, urgent_frames_pass_a_backlog, urgent_frames_pass_a_large_backlog,
+                  short_writes, protocol_errors, longest_frames, a_length_that_is_too_large_is_seen_at_once)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Everything at once, with each allocation of the core failing in turn, alone or with all that follow. A failure may refuse a connection or
- * cost the one link that it concerns; fake_net_check() and the sanitizers see to the rest. The linker puts the functions below in place
- * of those of the C library (--wrap). What strndup() and tsearch() allocate inside the library can't be reached so, so they fail whole. */
+/* Everything at once, with each allocation of the core failing in turn, alone or with all that follow. A failure may refuse a
+ * connection or cost the one link that it concerns; fake_net_check() and the sanitizers see to the rest. The linker puts the
+ * functions below in place of those of the C library (--wrap). What strndup() and tsearch() allocate inside the library can't be
+ * reached so, so they fail whole. */
 
 #include <search.h>
 #include <stdio.h>
@@ -90,6 +91,21 @@ static void meet(FakeNet *net, FakeLink **l) {
         fake_watch(l[1], 77, true); /* a ghost */
         fake_watch(l[2], 78, true);
         fake_net_run(net);
+}
+
+/* Clients of the time before: those who are watched and those who come back. So many that each way, the tables grow at one of
+ * them. */
+static void remember(FakeNet *net, FakeLink *watcher) {
+        for (uint64_t id = 100; id < 150; id++) {
+                FakeLink *l = fake_open(net);
+                char name[] = { (char) ('f' + (id - 100) / 26), (char) ('A' + (id - 100) % 26), 0 };
+
+                fake_watch(watcher, 500 + id, true);
+                l->id = id;
+                fake_token(id, (WireText) { .data = name, .size = 2 }, "", l->token);
+                fake_resume(l, l, name);
+                fake_net_run(net);
+        }
 }
 
 static void talk(FakeNet *net, FakeLink **l) {
@@ -180,10 +196,11 @@ static size_t run(size_t from, size_t to) {
         if (!net)
                 return n_failed;
         meet(net, l);
-        crowd(net, 40);
+        remember(net, l[0]);
+        crowd(net, 20);
         talk(net, l);
         end(net, l);
-        crowd(net, 40);
+        crowd(net, 20);
         end_twice(net, l);
         fake_net_free(net);
         return n_failed;

@@ -126,7 +126,8 @@ START_TEST(the_target_dies) {
                 fake_data(a, d->id, 7, "x");
                 fake_close(d, (LinkEnd) how);
                 heard = fake_heard(a);
-                snprintf(expected, sizeof(expected), "bounce %d #7 %d", (int) d->id, how == LINK_EOF ? WIRE_BOUNCE_NO_CLIENT : WIRE_BOUNCE_AWAY);
+                snprintf(expected, sizeof(expected), "bounce %d #7 %d", (int) d->id,
+                         how == LINK_EOF ? WIRE_BOUNCE_NO_CLIENT : WIRE_BOUNCE_AWAY);
                 ck_assert_str_eq(heard, expected);
                 ck_assert_uint_eq(net->router->queued_bytes, 0); /* what was queued for it is dropped */
         }
@@ -334,7 +335,7 @@ START_TEST(marks_of_a_welcome) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("router-pause", setup, teardown, at_the_high_water_mark, one_above_the_high_water_mark, at_the_low_water_mark, several_targets,
-                  several_senders, the_target_dies, the_target_is_kicked, the_sender_dies, a_paused_sender_ends,
+TEST_MAIN_FIXTURE("router-pause", setup, teardown, at_the_high_water_mark, one_above_the_high_water_mark, at_the_low_water_mark,
+                  several_targets, several_senders, the_target_dies, the_target_is_kicked, the_sender_dies, a_paused_sender_ends,
                   a_paused_sender_ends_with_too_much, who_does_not_read_its_answers, who_sends_to_itself, a_circle,
                   broadcasts_wait_and_skip, a_broadcaster_that_also_sends, no_mark_without_need, marks_of_a_welcome)

@@ -139,7 +139,8 @@ START_TEST(bad_questions) {
                 char expected[64];
                 WireHeader header;
 
-                fake_send(a, (WireHeader) { .type = WIRE_ASK, .kind = cases[i].kind, .tag = 99, .length = cases[i].length }, payload);
+                header = (WireHeader) { .type = WIRE_ASK, .kind = cases[i].kind, .tag = 99, .length = cases[i].length };
+                fake_send(a, header, payload);
                 heard = fake_heard(a);
                 snprintf(expected, sizeof(expected), "failed %u %d", cases[i].kind, cases[i].error);
                 ck_assert_str_eq(heard, expected);
@@ -246,4 +247,5 @@ START_TEST(scarce_memory) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("router", setup, teardown, alive, resolve, list, a_long_list, bad_questions, load, smaller_limits, scarce_memory)
+TEST_MAIN_FIXTURE("router", setup, teardown, alive, resolve, list, a_long_list, bad_questions, load, smaller_limits,
+                  scarce_memory)

@@ -232,7 +232,8 @@ START_TEST(kick) {
         fake_net_run(net);
         ck_assert_int_eq(router_kick(net->router, b->id, ""), 0);
         fake_net_run(net);
-        ck_assert_str_eq(fake_events(net), "joined a; joined b; left a kicked; refused resume refused; state b away; left b kicked");
+        ck_assert_str_eq(fake_events(net), "joined a; joined b; left a kicked; refused resume refused; state b away; "
+                                           "left b kicked");
 }
 END_TEST
 
