@@ -236,9 +236,10 @@ START_TEST(scarce_memory) {
         net->config.outbox_high = 1024 * 1024 * 1024;
         router_set_config(net->router, &net->config);
         fake_stop_taking(b);
-        for (size_t i = 0; i < 1025; i++)
+        for (size_t i = 0; i < 1025; i++) {
                 fake_fill(a, b->id, 65536);
-        fake_net_run(net);
+                fake_net_run(net);
+        }
         ck_assert_uint_gt(net->router->queued_bytes, 64 * 1024 * 1024);
         ck_assert_uint_eq(link_get_read_size(a->link), 4096);
         fake_take(b, FAKE_UNLIMITED);
