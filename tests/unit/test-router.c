@@ -231,6 +231,21 @@ START_TEST(smaller_limits) {
 }
 END_TEST
 
+/* … and nobody waits for one that was over the new mark only until the end of the turn. */
+START_TEST(a_smaller_mark_that_is_left_at_once) {
+        fake_stop_taking(b);
+        fake_fill(a, b->id, FAKE_HIGH);
+        fake_net_run(net);
+        net->config.outbox_high = 200;
+        net->config.outbox_low = 100;
+        router_set_config(net->router, &net->config);
+        fake_fill(a, b->id, 40);
+        fake_take(b, FAKE_UNLIMITED);
+        fake_net_run(net);
+        ck_assert(LIST_EMPTY(&a->link->pauses));
+}
+END_TEST
+
 /* While very much is queued in all, each read is small. */
 START_TEST(scarce_memory) {
         net->config.outbox_high = 1024 * 1024 * 1024;
@@ -249,4 +264,4 @@ START_TEST(scarce_memory) {
 END_TEST
 
 TEST_MAIN_FIXTURE("router", setup, teardown, alive, resolve, list, a_long_list, bad_questions, load, smaller_limits,
-                  scarce_memory)
+                  a_smaller_mark_that_is_left_at_once, scarce_memory)
