@@ -32,10 +32,13 @@ def ip(*arguments, inside=None):
 
 
 class Host:
-    """The other host: a process that holds its namespace."""
+    """The other host: a process that holds its namespace, which is joined to the present one."""
 
     def __init__(self):
-        self.process = subprocess.Popen(["sleep", "infinity"], preexec_fn=enter_new_namespace)
+        self.process = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        preexec_fn=enter_new_namespace)
+
+    def join(self):
         pid = self.process.pid
         ip("link", "set", "lo", "up")
         ip("link", "add", "near", "type", "veth", "peer", "name", "far", "netns", str(pid))
@@ -66,8 +69,10 @@ class VanishedHost(ServiceTest):
     config = {"KernelTimeoutSec": str(KERNEL_TIMEOUT), "GraceSec": "1"}
 
     def setUp(self):
+        enter_new_namespace()
         self.host = Host()
         self.addCleanup(self.host.end)
+        self.host.join()
         self.service = self.start_service(listen=("any",))
         port = self.service.any.rsplit(":", 1)[1]
         self.near, self.far = f"127.0.0.1:{port}", f"{NEAR}:{port}"
