@@ -18,6 +18,7 @@ typedef struct AddressList {
         size_t n_addresses;
 } AddressList;
 
-/* `text` NULL: $DIRECTSERVER, else the local sockets, else the loopback address, to be tried in this order. Resolving a host name
- * blocks. 0, or -EINVAL: not an address, -EHOSTUNREACH: no such host, -EAGAIN: the resolver can't say now, -ENAMETOOLONG: of a path. */
+/* `text` NULL: $DIRECTSERVER, else the local sockets, else the loopback address, to be tried in this order. Resolving a host
+ * name blocks. 0, or -EINVAL: not an address, -EHOSTUNREACH: no such host, -EAGAIN: the resolver can't say now, -ENAMETOOLONG:
+ * of a path. */
 int address_list_resolve(const char *text, AddressList *ret);

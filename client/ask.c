@@ -9,7 +9,7 @@
 
 enum {
         ASK_PAYLOAD_MAX = 8 + 1 + DIRECT_NAME_MAX, /* of the largest question: an id and a text8 */
-        ASK_LIST_MAX = 1024 * 1024, /* clients in a list: a hundred times what a service is made for, so that a bad one can't fill the memory */
+        ASK_LIST_MAX = 1024 * 1024, /* clients: a hundred times what a service is made for, so a bad one can't fill the memory */
         ASK_ERROR_MAX = 4095, /* numbers that the kernel's errno can have */
 };
 
@@ -160,7 +160,8 @@ static int client_put_question(DirectClient *client, const Question *q) {
         int r;
 
         questions[q->kind].put(q, &w);
-        r = sender_control(&client->sender, WIRE_ASK, (uint16_t) questions[q->kind].wire, question_get_tag(q), payload, wire_writer_size(&w));
+        r = sender_control(&client->sender, WIRE_ASK, (uint16_t) questions[q->kind].wire, question_get_tag(q), payload,
+                           wire_writer_size(&w));
         if (r >= 0)
                 client_output(client);
         return r;
@@ -285,7 +286,8 @@ static void client_send_waiting(DirectClient *client, Waiting *waiting, uint64_t
 
                 waiting->envelope.target = id;
                 if (sender_message(&client->sender, &waiting->envelope, waiting->data, waiting->size, NULL) < 0)
-                        client_push_event(client, &(DirectEvent) { .type = DIRECT_EVENT_UNDELIVERED, .error = -ENOMEM, .id = id });
+                        client_push_event(client,
+                                          &(DirectEvent) { .type = DIRECT_EVENT_UNDELIVERED, .error = -ENOMEM, .id = id });
                 free(waiting);
                 waiting = next;
         }
@@ -387,7 +389,8 @@ void client_question_finished(Question *q, void *userdata) {
 
 /* The public forms that do not wait */
 
-static int client_start(DirectClient *client, QuestionKind kind, const char *name, uint64_t timeout, void *userdata, Question **ret) {
+static int client_start(DirectClient *client, QuestionKind kind, const char *name, uint64_t timeout, void *userdata,
+                        Question **ret) {
         Question *q;
         int r;
 
@@ -415,7 +418,8 @@ static int client_start_question(DirectClient *client, Question *q) {
         return r;
 }
 
-int direct_alive_start(DirectClient *client, const char *name, uint64_t timeout_usec, DirectAliveHandler handler, void *userdata) {
+int direct_alive_start(DirectClient *client, const char *name, uint64_t timeout_usec, DirectAliveHandler handler,
+                       void *userdata) {
         Question *q;
         int r;
 
@@ -428,7 +432,8 @@ int direct_alive_start(DirectClient *client, const char *name, uint64_t timeout_
         return client_start_question(client, q);
 }
 
-int direct_resolve_start(DirectClient *client, const char *name, uint64_t timeout_usec, DirectResolveHandler handler, void *userdata) {
+int direct_resolve_start(DirectClient *client, const char *name, uint64_t timeout_usec, DirectResolveHandler handler,
+                         void *userdata) {
         Question *q;
         int r;
 

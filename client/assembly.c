@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A message under way is a Part, found by its source and stream. If its size is known and not too large, the frames are copied into a
- * message of that size; else each frame is handed out as a part of its own.
+/* A message under way is a Part, found by its source and stream. If its size is known and not too large, the frames are copied
+ * into a message of that size; else each frame is handed out as a part of its own.
  *
- * The frames are another client's work: whatever is wrong with them costs that client its message, and never the link to the service. */
+ * The frames are another client's work: whatever is wrong with them costs that client its message, and never the link to the
+ * service. */
 
 #include <errno.h>
 #include <string.h>

@@ -38,10 +38,11 @@ enum {
 void assembly_init(Assembly *a, const AssemblyCallbacks *callbacks, void *userdata);
 void assembly_deinit(Assembly *a);
 
-/* One DATA frame. 0; -EBADMSG: it fits no message, and was dropped together with the message that it belongs to; or -ENOMEM, the same. */
+/* One DATA frame. 0; -EBADMSG: it fits no message, and was dropped together with the message that it belongs to; or -ENOMEM, the
+ * same. */
 int assembly_frame(Assembly *a, const WireHeader *header, const uint8_t *payload);
 
-/* No more will come: of this source (it has left), or of any (the link was lost). Streams end with a part that is last and failed, messages
- * that were put together are dropped. */
+/* No more will come: of this source (it has left), or of any (the link was lost). Streams end with a part that is last and
+ * failed, messages that were put together are dropped. */
 void assembly_source_gone(Assembly *a, uint64_t source);
 void assembly_reset(Assembly *a);

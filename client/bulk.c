@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Owns the copy of the message, or the descriptor that it is read from. It sends nothing: the sender asks for a frame when it has room
- * for one, so that bulk never piles up ahead of the small messages, and a file takes no memory.
+/* Owns the copy of the message, or the descriptor that it is read from. It sends nothing: the sender asks for a frame when it
+ * has room for one, so that bulk never piles up ahead of the small messages, and a file takes no memory.
  *
- * A message that can't be finished ends with an empty frame LAST|FAILED: its receiver finds fewer bytes than were announced, or sees the
- * flag if no number was. */
+ * A message that can't be finished ends with an empty frame LAST|FAILED: its receiver finds fewer bytes than were announced, or
+ * sees the flag if no number was. */
 
 #include <errno.h>
 #include <string.h>
@@ -65,7 +65,8 @@ int bulk_new_stream(Bulk **ret, const Envelope *envelope, uint32_t stream, uint6
         return 0;
 }
 
-int bulk_new_fd(Bulk **ret, const Envelope *envelope, uint32_t stream, int fd, bool is_file, uint64_t total, int epoll_fd, Sent *sent) {
+int bulk_new_fd(Bulk **ret, const Envelope *envelope, uint32_t stream, int fd, bool is_file, uint64_t total, int epoll_fd,
+                Sent *sent) {
         Bulk *bulk;
 
         bulk = bulk_new(is_file ? BULK_FILE : BULK_PIPE, envelope, stream, total);
@@ -196,7 +197,8 @@ static Chunk *bulk_next_memory(Bulk *bulk, ChunkPool *pool, size_t payload_max, 
         *ret_last = left <= n;
         if (left < n)
                 n = (size_t) left;
-        bulk_store_header(bulk, chunk->data, (uint8_t) ((bulk->begun ? 0 : WIRE_FIRST) | (*ret_last ? WIRE_LAST : 0)), n_prefix + n);
+        bulk_store_header(bulk, chunk->data, (uint8_t) ((bulk->begun ? 0 : WIRE_FIRST) | (*ret_last ? WIRE_LAST : 0)),
+                          n_prefix + n);
         if (n_prefix > 0)
                 wire_store_u64(chunk->data + WIRE_HEADER_SIZE, bulk->total);
         chunk->n_data = WIRE_HEADER_SIZE + n_prefix;
@@ -247,7 +249,8 @@ static void bulk_store_frame(Bulk *bulk, Chunk *chunk, size_t n_prefix, size_t n
         }
         if (n_prefix > 0)
                 wire_store_u64(p, bulk->total);
-        bulk_store_header(bulk, chunk->data, (uint8_t) ((bulk->begun ? 0 : WIRE_FIRST) | (is_last ? WIRE_LAST : 0)), n_prefix + n);
+        bulk_store_header(bulk, chunk->data, (uint8_t) ((bulk->begun ? 0 : WIRE_FIRST) | (is_last ? WIRE_LAST : 0)),
+                          n_prefix + n);
         chunk->n_data = WIRE_HEADER_SIZE + n_prefix + n;
         if (bulk->source == BULK_STREAM)
                 chunk->n_queued = n;

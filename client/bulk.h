@@ -54,7 +54,8 @@ int bulk_new_memory(Bulk **ret, const Envelope *envelope, uint32_t stream, const
 int bulk_new_stream(Bulk **ret, const Envelope *envelope, uint32_t stream, uint64_t total);
 
 /* Takes `fd` over as well. */
-int bulk_new_fd(Bulk **ret, const Envelope *envelope, uint32_t stream, int fd, bool is_file, uint64_t total, int epoll_fd, Sent *sent);
+int bulk_new_fd(Bulk **ret, const Envelope *envelope, uint32_t stream, int fd, bool is_file, uint64_t total, int epoll_fd,
+                Sent *sent);
 
 Bulk *bulk_ref(Bulk *bulk);
 Bulk *bulk_unref(Bulk *bulk);
@@ -68,10 +69,10 @@ uint64_t bulk_get_queued(const Bulk *bulk);
 /* True if it can make a frame, or can at least try to. False: a pipe must become readable, a stream must be written to. */
 bool bulk_is_ready(const Bulk *bulk);
 
-/* Asks the epoll set to say when the pipe is readable, once: the caller clears is_waiting then. Does nothing for other sources. 0, or an
- * error: it never will. */
+/* Asks the epoll set to say when the pipe is readable, once: the caller clears is_waiting then. Does nothing for other sources.
+ * 0, or an error: it never will. */
 int bulk_wait(Bulk *bulk);
 
-/* Makes the next frame. 0, and *ret_last says if it is the last one; -EAGAIN: the pipe has nothing; -ENOMEM; or -EIO: the descriptor failed,
- * and the frame tells the receiver so (NULL if it has not heard of the message). */
+/* Makes the next frame. 0, and *ret_last says if it is the last one; -EAGAIN: the pipe has nothing; -ENOMEM; or -EIO: the
+ * descriptor failed, and the frame tells the receiver so (NULL if it has not heard of the message). */
 int bulk_next(Bulk *bulk, ChunkPool *pool, size_t payload_max, Chunk **ret_chunk, bool *ret_last);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Calls: requests that wait for their reply, and the replies to others' requests. A call watches its target, so that it ends when that dies. */
+/* Calls: requests that wait for their reply, and the replies to others' requests. A call watches its target, so that it ends
+ * when that dies. */
 
 #include <errno.h>
 #include <string.h>
@@ -75,7 +76,8 @@ void client_reply(DirectClient *client, DirectMessage *message, uint8_t flags) {
                 message = NULL;
                 questions_finish(&client->questions, q, 0, NULL, 0);
         } else if (wire_failure_parse(message->data, message->size, &failure) == 0)
-                questions_finish(&client->questions, q, -EREMOTEIO, failure.text.size > 0 ? failure.text.data : strerror(failure.error),
+                questions_finish(&client->questions, q, -EREMOTEIO,
+                                 failure.text.size > 0 ? failure.text.data : strerror(failure.error),
                                  failure.text.size > 0 ? failure.text.size : SIZE_MAX);
         else
                 questions_finish(&client->questions, q, -EREMOTEIO, NULL, 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The memory of what is on its way out. A few chunks of the one common size stay with the pool; the others are what malloc() makes of them. */
+/* The memory of what is on its way out. A few chunks of the one common size stay with the pool; the others are what malloc()
+ * makes of them. */
 
 #include "client/bulk.h"
 #include "client/chunk.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The handle: its options, its two ends, and direct_process(), the only place where handlers are called from. It owns all the other
- * objects; what they do is theirs. */
+/* The handle: its options, its two ends, and direct_process(), the only place where handlers are called from. It owns all the
+ * other objects; what they do is theirs. */
 
 #include <errno.h>
 #include <stdarg.h>

@@ -85,8 +85,8 @@ void client_sent(Sent *sent, void *userdata);
 int client_loop_init(DirectClient *client);
 void client_loop_deinit(DirectClient *client);
 
-/* One turn: waits for at most `timeout` milliseconds (-1: for ever), reads, deals with frames and timers, writes; calls no handler. Returns 1
- * if there may be more to do at once, 0 if not, or -EINTR. */
+/* One turn: waits for at most `timeout` milliseconds (-1: for ever), reads, deals with frames and timers, writes; calls no
+ * handler. Returns 1 if there may be more to do at once, 0 if not, or -EINTR. */
 int client_turn(DirectClient *client, int timeout);
 
 /* Writes now what is queued. Returns true if there is more and the socket may take it. */
@@ -95,8 +95,8 @@ bool client_write(DirectClient *client);
 /* Makes the epoll set wait for what is wanted now; `with_pending`: it is readable at once if something lies in memory. */
 void client_arm(DirectClient *client, bool with_pending);
 
-/* The same, unless a caller up the stack is going to, or nobody looks: a program that has never asked for the descriptor only waits in
- * functions that see to it themselves. To be called last by whatever changes anything. */
+/* The same, unless a caller up the stack is going to, or nobody looks: a program that has never asked for the descriptor only
+ * waits in functions that see to it themselves. To be called last by whatever changes anything. */
 void client_settle(DirectClient *client);
 
 /* True if a frame that was read waits for being dealt with, and there is room for it now. */
@@ -132,7 +132,7 @@ int client_call(DirectClient *client, uint64_t target, uint16_t kind, const void
 /* A message with the flag REPLY came in: taken over. */
 void client_reply(DirectClient *client, DirectMessage *message, uint8_t flags);
 
-/* wait.c: runs the loop until `done` says so or the deadline has passed; client_settle() is the caller's. 0; -ETIMEDOUT; -ENOBUFS: too much
- * came in meanwhile; -EINTR: a signal handler ran; -EDEADLK. */
+/* wait.c: runs the loop until `done` says so or the deadline has passed; client_settle() is the caller's. 0; -ETIMEDOUT;
+ * -ENOBUFS: too much came in meanwhile; -EINTR: a signal handler ran; -EDEADLK. */
 typedef bool (*WaitDone)(const DirectClient *client, const void *userdata);
 int client_wait_until(DirectClient *client, WaitDone done, const void *userdata, uint64_t deadline);

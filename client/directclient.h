@@ -7,15 +7,16 @@
  * One DirectClient is one client of the service: it has a name and an id. A handle belongs to one thread at a time; the library
  * makes no thread, touches no signal, never aborts, and writes nothing to the terminal or a log.
  *
- * Results: 0 or a positive number on success, a negative errno on failure; outputs come last, are named ret_…, and stay untouched
- * on failure. All times are in microseconds; DIRECT_FOREVER waits without an end. Functions without a timeout never block, but for
- * direct_connect(). Functions that block run the event loop of the handle inside; handlers are not called meanwhile, but what they
- * would have been told is kept for the next direct_process(). Called from inside a handler, functions that block return -EDEADLK.
+ * Results: 0 or a positive number on success, a negative errno on failure; outputs come last, are named ret_…, and stay
+ * untouched on failure. All times are in microseconds; DIRECT_FOREVER waits without an end. Functions without a timeout never
+ * block, but for direct_connect(). Functions that block run the event loop of the handle inside; handlers are not called
+ * meanwhile, but what they would have been told is kept for the next direct_process(). Called from inside a handler, functions
+ * that block return -EDEADLK.
  *
- * Errors that any function may return: -EINVAL (a bad argument, or NULL for a handle), -ENOMEM. Errors of all that need the service:
- * -ENOTCONN (never connected, or connection given up), -ECONNRESET (the link was lost while the function waited). Errors of all that
- * block: -EDEADLK (called from inside a handler), -EINTR (a signal handler ran), -ENOBUFS (while it waited, more came in than is kept for
- * direct_receive() and direct_process(): 4 MiB and one message of the largest size). */
+ * Errors that any function may return: -EINVAL (a bad argument, or NULL for a handle), -ENOMEM. Errors of all that need the
+ * service: -ENOTCONN (never connected, or connection given up), -ECONNRESET (the link was lost while the function waited).
+ * Errors of all that block: -EDEADLK (called from inside a handler), -EINTR (a signal handler ran), -ENOBUFS (while it waited,
+ * more came in than is kept for direct_receive() and direct_process(): 4 MiB and one message of the largest size). */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -67,9 +68,9 @@ const char *direct_reason_name(int reason);
 /* Makes a handle, not connected. */
 int direct_client_new(DirectClient **ret_client);
 
-/* Ends it: says GOODBYE if connected, closes, frees. What was not sent yet is dropped (direct_flush() first). Takes NULL; returns
- * NULL. Messages that were received stay valid. Whoever was promised an answer gets -ECANCELED before it returns. May be called from a
- * handler: the rest is done when that has returned, and the direct_process() that called it returns -ECANCELED. */
+/* Ends it: says GOODBYE if connected, closes, frees. What was not sent yet is dropped (direct_flush() first). Takes NULL;
+ * returns NULL. Messages that were received stay valid. Whoever was promised an answer gets -ECANCELED before it returns. May be
+ * called from a handler: the rest is done when that has returned, and the direct_process() that called it returns -ECANCELED. */
 DirectClient *direct_client_free(DirectClient *client);
 
 /* Before direct_connect(): the name (default: $DIRECTSERVER_NAME; else the service gives one). -EINVAL: not a valid name;
@@ -79,35 +80,36 @@ int direct_set_name(DirectClient *client, const char *name);
 /* Before direct_connect(): what people see of this program (default: the program's name, pid and host). */
 int direct_set_program(DirectClient *client, const char *program);
 
-/* The largest message that is put together in memory (default 64 MiB); larger ones arrive as a stream of parts. At least 65536. When 16
- * of this size are being put together at the same time, further ones arrive as streams of parts too. */
+/* The largest message that is put together in memory (default 64 MiB); larger ones arrive as a stream of parts. At least 65536.
+ * When 16 of this size are being put together at the same time, further ones arrive as streams of parts too. */
 int direct_set_max_message(DirectClient *client, uint64_t bytes);
 
-/* How many bytes direct_send() takes before it says -EAGAIN (default 4 MiB). One message is always taken when nothing is queued. */
+/* How many bytes direct_send() takes before it says -EAGAIN (default 4 MiB). One message is always taken when nothing is
+ * queued. */
 int direct_set_send_buffer(DirectClient *client, uint64_t bytes);
 
 /* How long direct_send() and its kin may wait for room in the send buffer (default 0: never, they return -EAGAIN at once).
  * -ETIMEDOUT if there was none in time. In a handler they do not wait. */
 int direct_set_send_timeout(DirectClient *client, uint64_t usec);
 
-/* Connect again by itself after a lost link (default 1: yes), to the addresses that the host name had at direct_connect(). What was queued and
- * what was under way is lost with the link: handlers are told -ECONNRESET, streams end with a failed part. */
+/* Connect again by itself after a lost link (default 1: yes), to the addresses that the host name had at direct_connect(). What
+ * was queued and what was under way is lost with the link: handlers are told -ECONNRESET, streams end with a failed part. */
 int direct_set_reconnect(DirectClient *client, int on);
 
 /* Your own pointer, kept with the handle. */
 int direct_set_userdata(DirectClient *client, void *userdata);
 void *direct_get_userdata(DirectClient *client);
 
-/* Connects, and waits until the service has accepted, at most 30 s (blocks; resolving a host name is getaddrinfo(), which blocks as
- * long as the resolver does). `address` is "HOST:PORT", "[IPV6]:PORT", "HOST" (port 20000), "unix:/PATH", or NULL: $DIRECTSERVER,
- * else the local socket ($XDG_RUNTIME_DIR/directserver.sock, then /run/directserver/directserver.sock), else 127.0.0.1:20000.
- * -ECONNREFUSED and other errors of connect(2): no service there; -ETIMEDOUT; -EADDRINUSE: the name is taken; -EPERM: not authorised;
- * -EPROTONOSUPPORT: no common version; -EUSERS: the service is full; -EPROTO: not a DirectServer; -EISCONN: is connected.
- * direct_get_error() has the words. */
+/* Connects, and waits until the service has accepted, at most 30 s (blocks; resolving a host name is getaddrinfo(), which blocks
+ * as long as the resolver does). `address` is "HOST:PORT", "[IPV6]:PORT", "HOST" (port 20000), "unix:/PATH", or NULL:
+ * $DIRECTSERVER, else the local socket ($XDG_RUNTIME_DIR/directserver.sock, then /run/directserver/directserver.sock), else
+ * 127.0.0.1:20000. -ECONNREFUSED and other errors of connect(2): no service there; -ETIMEDOUT; -EADDRINUSE: the name is taken;
+ * -EPERM: not authorised; -EPROTONOSUPPORT: no common version; -EUSERS: the service is full; -EPROTO: not a DirectServer;
+ * -EISCONN: is connected. direct_get_error() has the words. */
 int direct_connect(DirectClient *client, const char *address);
 
-/* The same without waiting: the outcome comes as DIRECT_EVENT_CONNECTED or DIRECT_EVENT_FAILED. Resolving a host name still blocks; a
- * numeric address does not. */
+/* The same without waiting: the outcome comes as DIRECT_EVENT_CONNECTED or DIRECT_EVENT_FAILED. Resolving a host name still
+ * blocks; a numeric address does not. */
 int direct_connect_start(DirectClient *client, const char *address);
 
 /* Says GOODBYE and closes; no reconnection. What is queued is dropped (direct_flush() first). The handle can connect again. */
@@ -125,13 +127,13 @@ const char *direct_get_error(DirectClient *client);
 
 /* ---- The event loop ---- */
 
-/* A descriptor to poll for reading in your own loop; when it is readable, call direct_process() until it returns 0. It is the same
- * for the life of the handle, level-triggered, and covers timers and reconnection too. */
+/* A descriptor to poll for reading in your own loop; when it is readable, call direct_process() until it returns 0. It is the
+ * same for the life of the handle, level-triggered, and covers timers and reconnection too. */
 int direct_get_fd(DirectClient *client);
 
-/* Reads, writes and calls handlers as far as that goes without blocking, with a bound on the work of one call. Returns 1 if there may
- * be more to do, 0 if not; -ECANCELED if a handler freed the handle. A program without a message handler takes all that there is with
- * direct_receive() afterwards: messages that merely wait do not make the descriptor readable. */
+/* Reads, writes and calls handlers as far as that goes without blocking, with a bound on the work of one call. Returns 1 if
+ * there may be more to do, 0 if not; -ECANCELED if a handler freed the handle. A program without a message handler takes all
+ * that there is with direct_receive() afterwards: messages that merely wait do not make the descriptor readable. */
 int direct_process(DirectClient *client);
 
 /* Waits until there is something to process, at most `usec`. Returns 1 if there is, 0 if not. Blocks. */
@@ -143,8 +145,8 @@ int direct_flush(DirectClient *client, uint64_t timeout_usec);
 /* ---- Events ---- */
 
 enum {
-        DIRECT_EVENT_CONNECTED = 1,    /* accepted: at first, and after each reconnection (resumed is 1 if id and session were kept) */
-        DIRECT_EVENT_DISCONNECTED = 2, /* the link is lost or the service said GOODBYE: reason, text. Will reconnect if that is on */
+        DIRECT_EVENT_CONNECTED = 1,    /* accepted: at first, and after each reconnection (resumed 1: id and session were kept) */
+        DIRECT_EVENT_DISCONNECTED = 2, /* the link is lost or the service said GOODBYE: reason, text. Reconnects if that is on */
         DIRECT_EVENT_KICKED = 3,       /* an administrator ended this client: text is the reason given. Does not reconnect */
         DIRECT_EVENT_FAILED = 4,       /* connection given up: error (negative errno), text */
         DIRECT_EVENT_WRITABLE = 5,     /* after -EAGAIN: the send buffer has room again */
@@ -154,8 +156,8 @@ enum {
         DIRECT_EVENT_BACK = 9,
         DIRECT_EVENT_BUSY = 10,
         DIRECT_EVENT_ALIVE = 11,
-        DIRECT_EVENT_UNDELIVERED = 12 /* a message to `id` (or `name`) could not be forwarded: error -ENXIO no such client, -EHOSTDOWN
-                                         it is away, -EACCES refused, -EBUSY overloaded. Not for calls and replies */
+        DIRECT_EVENT_UNDELIVERED = 12  /* a message to `id` (or `name`) could not be forwarded: error -ENXIO no such client,
+                                          -EHOSTDOWN it is away, -EACCES refused, -EBUSY overloaded. Not for calls and replies */
 };
 
 /* Fields that an event does not use are 0 or "". Texts are valid during the handler only. The struct may grow at its end. */
@@ -181,15 +183,15 @@ int direct_set_event_handler(DirectClient *client, DirectEventHandler handler, v
  * -EIO the descriptor of direct_send_fd() failed. */
 typedef void (*DirectSendHandler)(DirectClient *client, int result, void *userdata);
 
-/* Order: messages to one target that fit one frame (65536 bytes) arrive in the order in which they were sent, and so do the parts of one
- * larger message. Smaller messages pass larger ones, and larger ones each other, so that none waits for long. */
+/* Order: messages to one target that fit one frame (65536 bytes) arrive in the order in which they were sent, and so do the
+ * parts of one larger message. Smaller messages pass larger ones, and larger ones each other, so that none waits for long. */
 
-/* Sends `size` bytes to the client with the id `target`; `kind` is the application's own number for what kind of message it is. The
- * data is copied, and written in the next turn of the loop, or when there is enough for a write. -EAGAIN: the send buffer is full, DIRECT_EVENT_WRITABLE will tell (or see direct_set_send_timeout());
- * -ENOTCONN: not connected now. */
+/* Sends `size` bytes to the client with the id `target`; `kind` is the application's own number for what kind of message it is.
+ * The data is copied, and written in the next turn of the loop, or when there is enough for a write. -EAGAIN: the send buffer is
+ * full, DIRECT_EVENT_WRITABLE will tell (or see direct_set_send_timeout()); -ENOTCONN: not connected now. */
 int direct_send(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size);
-int direct_send_async(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size, DirectSendHandler handler,
-                      void *userdata);
+int direct_send_async(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size,
+                      DirectSendHandler handler, void *userdata);
 
 /* The same to a name. The first message to a name asks the service for its id (messages queue behind the question, in order); the
  * answer is kept until that client leaves. Nobody of that name: the handler, or DIRECT_EVENT_UNDELIVERED, says -ENXIO. */
@@ -198,15 +200,15 @@ int direct_send_name(DirectClient *client, const char *name, uint16_t kind, cons
 /* Sends to every other client. */
 int direct_broadcast(DirectClient *client, uint16_t kind, const void *data, size_t size);
 
-/* Sends `size` bytes (DIRECT_SIZE_UNKNOWN: to the end of the file) of `fd`, from its offset on for pipes, from 0 for regular files. It
- * is read as it goes out, so it takes no memory; a copy of the descriptor is held, yours may be closed. A pipe is waited for without
- * holding up anything else. Other messages pass it. handler may be NULL. */
+/* Sends `size` bytes (DIRECT_SIZE_UNKNOWN: to the end of the file) of `fd`, from its offset on for pipes, from 0 for regular
+ * files. It is read as it goes out, so it takes no memory; a copy of the descriptor is held, yours may be closed. A pipe is
+ * waited for without holding up anything else. Other messages pass it. handler may be NULL. */
 int direct_send_fd(DirectClient *client, uint64_t target, uint16_t kind, int fd, uint64_t size, DirectSendHandler handler,
                    void *userdata);
 
-/* A large message in pieces that the program makes as it goes: begin (total may be DIRECT_SIZE_UNKNOWN), then write, then end. Writing
- * returns -EAGAIN as direct_send() does; -EMSGSIZE: more than the total; -EPIPE: not open any more, because the target is gone or the link
- * was lost. Ending it before the total is reached tells the receiver that it failed. */
+/* A large message in pieces that the program makes as it goes: begin (total may be DIRECT_SIZE_UNKNOWN), then write, then end.
+ * Writing returns -EAGAIN as direct_send() does; -EMSGSIZE: more than the total; -EPIPE: not open any more, because the target
+ * is gone or the link was lost. Ending it before the total is reached tells the receiver that it failed. */
 int direct_stream_begin(DirectClient *client, uint64_t target, uint16_t kind, uint64_t total, uint32_t *ret_stream);
 int direct_stream_write(DirectClient *client, uint32_t stream, const void *data, size_t size);
 int direct_stream_end(DirectClient *client, uint32_t stream);
@@ -214,18 +216,19 @@ int direct_stream_end(DirectClient *client, uint32_t stream);
 /* Bytes taken and not yet handed to the kernel (without those of direct_send_fd(), which are not held). */
 uint64_t direct_get_queued(DirectClient *client);
 
-/* Bytes handed to the kernel since the handle was made, all that belongs to the protocol included: to see how far a large message is. */
+/* Bytes handed to the kernel since the handle was made, all that belongs to the protocol included: to see how far a large
+ * message is. */
 uint64_t direct_get_sent(DirectClient *client);
 
 /* ---- Receiving ---- */
 
-/* With a handler, direct_process() hands each message to it (the handler owns it: direct_message_free()); without, messages wait for
- * direct_receive(). While more than 4 MiB wait, the library stops reading from the service, which then slows the senders. */
+/* With a handler, direct_process() hands each message to it (the handler owns it: direct_message_free()); without, messages wait
+ * for direct_receive(). While more than 4 MiB wait, the library stops reading from the service, which then slows the senders. */
 typedef void (*DirectMessageHandler)(DirectClient *client, DirectMessage *message, void *userdata);
 int direct_set_message_handler(DirectClient *client, DirectMessageHandler handler, void *userdata);
 
-/* Takes the next message. -EAGAIN: none, with a timeout of 0; -ETIMEDOUT: none in time. Waits through a reconnection. Blocks if there is
- * a timeout. */
+/* Takes the next message. -EAGAIN: none, with a timeout of 0; -ETIMEDOUT: none in time. Waits through a reconnection. Blocks if
+ * there is a timeout. */
 int direct_receive(DirectClient *client, uint64_t timeout_usec, DirectMessage **ret_message);
 
 DirectMessage *direct_message_free(DirectMessage *message); /* takes NULL, returns NULL */
@@ -237,30 +240,31 @@ size_t direct_message_get_size(const DirectMessage *message);
 int direct_message_is_broadcast(const DirectMessage *message);
 int direct_message_is_request(const DirectMessage *message);
 
-/* A message larger than max_message, or of unknown size, arrives as parts: messages of the same source and stream, in order, each with
- * the offset of its data. A whole message has stream 0, offset 0, total == size and is last. A stream whose sender has gone ends with
- * a part that is last and failed. */
+/* A message larger than max_message, or of unknown size, arrives as parts: messages of the same source and stream, in order,
+ * each with the offset of its data. A whole message has stream 0, offset 0, total == size and is last. A stream whose sender has
+ * gone ends with a part that is last and failed. */
 uint32_t direct_message_get_stream(const DirectMessage *message);
 uint64_t direct_message_get_offset(const DirectMessage *message);
-uint64_t direct_message_get_total(const DirectMessage *message); /* DIRECT_SIZE_UNKNOWN until the last part, if the sender did not say */
+uint64_t direct_message_get_total(const DirectMessage *message); /* DIRECT_SIZE_UNKNOWN until the last, if nobody said */
 int direct_message_is_last(const DirectMessage *message);
 int direct_message_is_failed(const DirectMessage *message);
 
 /* ---- Calls: a message that wants a reply ---- */
 
-/* Sends a request and waits for the reply. -ETIMEDOUT; -ENXIO: no such client; -EHOSTDOWN: it is away; -EPIPE: it died or left before
- * it replied (at once, not at the timeout); -EREMOTEIO: it replied with an error, direct_get_error() has the words; -EMSGSIZE: the reply is
- * larger than max_message. Messages that come meanwhile are kept for direct_receive(). Blocks. */
+/* Sends a request and waits for the reply. -ETIMEDOUT; -ENXIO: no such client; -EHOSTDOWN: it is away; -EPIPE: it died or left
+ * before it replied (at once, not at the timeout); -EREMOTEIO: it replied with an error, direct_get_error() has the words;
+ * -EMSGSIZE: the reply is larger than max_message. Messages that come meanwhile are kept for direct_receive(). Blocks. */
 int direct_call(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size, uint64_t timeout_usec,
                 DirectMessage **ret_reply);
 
-/* The same without waiting. The handler is called once: with result 0 and the reply (which it owns), or a negative errno and NULL. */
+/* The same without waiting. The handler is called once: with result 0 and the reply (which it owns), or a negative errno and
+ * NULL. */
 typedef void (*DirectCallHandler)(DirectClient *client, int result, DirectMessage *reply, void *userdata);
 int direct_call_start(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size, uint64_t timeout_usec,
                       DirectCallHandler handler, void *userdata);
 
-/* Replies to a request, once. -EALREADY: was replied to; -EINVAL: not a request. `error` is a positive errno for the caller's program;
- * text (may be NULL) is for people. */
+/* Replies to a request, once. -EALREADY: was replied to; -EINVAL: not a request. `error` is a positive errno for the caller's
+ * program; text (may be NULL) is for people. */
 int direct_reply(DirectClient *client, DirectMessage *request, const void *data, size_t size);
 int direct_reply_error(DirectClient *client, DirectMessage *request, int error, const char *text);
 
@@ -284,7 +288,8 @@ int direct_alive_start(DirectClient *client, const char *name, uint64_t timeout_
 /* The id of `name`. -ENXIO: nobody has it. Blocks. */
 int direct_resolve(DirectClient *client, const char *name, uint64_t timeout_usec, uint64_t *ret_id);
 typedef void (*DirectResolveHandler)(DirectClient *client, int result, uint64_t id, void *userdata);
-int direct_resolve_start(DirectClient *client, const char *name, uint64_t timeout_usec, DirectResolveHandler handler, void *userdata);
+int direct_resolve_start(DirectClient *client, const char *name, uint64_t timeout_usec, DirectResolveHandler handler,
+                         void *userdata);
 
 typedef struct DirectPeer {
         uint64_t id;
@@ -298,14 +303,14 @@ DirectPeer *direct_list_free(DirectPeer *peers);
 typedef void (*DirectListHandler)(DirectClient *client, int result, const DirectPeer *peers, size_t n_peers, void *userdata);
 int direct_list_start(DirectClient *client, uint64_t timeout_usec, DirectListHandler handler, void *userdata);
 
-/* Wants (on 1) or no longer wants (on 0) events of the client `id`, or of everyone (0). Returns at once; if that client is gone already,
- * DIRECT_EVENT_LEFT says so. Watches are kept across reconnections: for a client that is watched by its id, what happened meanwhile is made up
- * for. Who watches everyone compares the epochs: it grows by one with each client that joins or leaves, and a gap between the event before and
- * DIRECT_EVENT_CONNECTED means that it is time for direct_list(). */
+/* Wants (on 1) or no longer wants (on 0) events of the client `id`, or of everyone (0). Returns at once; if that client is gone
+ * already, DIRECT_EVENT_LEFT says so. Watches are kept across reconnections: for a client that is watched by its id, what
+ * happened meanwhile is made up for. Who watches everyone compares the epochs: it grows by one with each client that joins or
+ * leaves, and a gap between the event before and DIRECT_EVENT_CONNECTED means that it is time for direct_list(). */
 int direct_watch(DirectClient *client, uint64_t id, int on);
 
-/* The load of the service. `size` is sizeof(DirectLoad): the struct may grow at its end, and fields that the service does not know are
- * 0. Rates are per second over the last 1, 10 and 60 s; routing times in nanoseconds. Blocks. */
+/* The load of the service. `size` is sizeof(DirectLoad): the struct may grow at its end, and fields that the service does not
+ * know are 0. Rates are per second over the last 1, 10 and 60 s; routing times in nanoseconds. Blocks. */
 typedef struct DirectLoad {
         uint64_t uptime_usec;
         uint64_t clients, clients_away, clients_paused;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* From the bytes of the link to what each type of frame means. The service is trusted to be there, not to be right: what does not fit
- * the protocol ends the link. */
+/* From the bytes of the link to what each type of frame means. The service is trusted to be there, not to be right: what does
+ * not fit the protocol ends the link. */
 
 #include <errno.h>
 
@@ -13,7 +13,8 @@ typedef int (*FrameHandler)(DirectClient *client, const WireHeader *header, cons
 static int frame_ping(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
         if (header->length > WIRE_PING_MAX)
                 return -EPROTO;
-        (void) sender_control(&client->sender, WIRE_PONG, 0, header->tag, payload, header->length); /* no memory: we look busy, as we are */
+        (void) sender_control(&client->sender, WIRE_PONG, 0, header->tag, payload,
+                              header->length); /* no memory: we look busy, as we are */
         return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Two queues, because direct_receive() takes messages past events that wait for direct_process(); the serial number keeps the order
- * between them for programs that take both through handlers. It owns what waits in it, does not know what that is, and calls no
- * handler itself. */
+/* Two queues, because direct_receive() takes messages past events that wait for direct_process(); the serial number keeps the
+ * order between them for programs that take both through handlers. It owns what waits in it, does not know what that is, and
+ * calls no handler itself. */
 
 #include "client/inbox.h"
 

@@ -14,7 +14,8 @@ typedef struct Notice Notice;
 /* Both take the notice over. */
 typedef struct NoticeType {
         void (*deliver)(DirectClient *client, Notice *notice);
-        void (*cancel)(DirectClient *client, Notice *notice); /* the handle ends: whoever was promised an answer gets -ECANCELED */
+        void (*cancel)(DirectClient *client,
+                       Notice *notice); /* the handle ends: whoever was promised an answer gets -ECANCELED */
 } NoticeType;
 
 /* The first member of whatever can wait here */

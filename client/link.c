@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A Link owns the socket and the read buffer. It does not know what a frame is and takes no decision: when to connect again, and what
- * to wait for, its owner says.
+/* A Link owns the socket and the read buffer. It does not know what a frame is and takes no decision: when to connect again, and
+ * what to wait for, its owner says.
  *
- * A dead host is noticed in two ways. While nothing is under way, by keepalive. While something is, by looking at TCP_INFO from time
- * to time: bytes in flight that nobody acknowledged for LINK_STALL_TIMEOUT_USEC, or that many unanswered probes of a closed
+ * A dead host is noticed in two ways. While nothing is under way, by keepalive. While something is, by looking at TCP_INFO from
+ * time to time: bytes in flight that nobody acknowledged for LINK_STALL_TIMEOUT_USEC, or that many unanswered probes of a closed
  * window. TCP_USER_TIMEOUT would be simpler, but since Linux 5.11 it also ends a connection whose peer keeps its window closed
- * for that long although it answers every probe. The service does just that to a program that sends to a slow one, and the program may be
- * computing meanwhile, in no position to switch the option off. */
+ * for that long although it answers every probe. The service does just that to a program that sends to a slow one, and the
+ * program may be computing meanwhile, in no position to switch the option off. */
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -207,8 +207,8 @@ int link_watch(Link *link, uint32_t mask) {
         return 0;
 }
 
-/* The deadline was set with the first write after all had been acknowledged, so what is in flight without any acknowledgement since has
- * been so for at least that long. */
+/* The deadline was set with the first write after all had been acknowledged, so what is in flight without any acknowledgement
+ * since has been so for at least that long. */
 int link_check(Link *link, uint64_t now) {
         struct tcp_info info = {};
         socklen_t size = sizeof(info);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* One connection to the service: the socket, the bytes that came in and are not used yet, and whether the other host still answers. */
+/* One connection to the service: the socket, the bytes that came in and are not used yet, and whether the other host still
+ * answers. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,8 +38,9 @@ typedef struct Link {
 void link_init(Link *link, int epoll_fd);
 void link_deinit(Link *link);
 
-/* Tries the addresses one after the other, from the first. 0: connected; -EINPROGRESS: call link_finish() when the socket is writable;
- * -EAGAIN: the local socket's queue is full, try again soon; else what the last one failed with, and the link is closed. */
+/* Tries the addresses one after the other, from the first. 0: connected; -EINPROGRESS: call link_finish() when the socket is
+ * writable; -EAGAIN: the local socket's queue is full, try again soon; else what the last one failed with, and the link is
+ * closed. */
 int link_open(Link *link);
 int link_finish(Link *link);
 

@@ -2,8 +2,8 @@
 
 /* One turn of the handle's loop, and what its one epoll set waits for: the socket, a timer, pipes of direct_send_fd().
  *
- * What is to be waited for is computed from the state of the objects in client_settle(), and nowhere else. The timer also stands for work
- * that needs no waiting: it is set to now while something lies in memory that direct_process() should see. */
+ * What is to be waited for is computed from the state of the objects in client_settle(), and nowhere else. The timer also stands
+ * for work that needs no waiting: it is set to now while something lies in memory that direct_process() should see. */
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -39,8 +39,8 @@ static bool session_has_link(const Session *s) {
         return s->state == SESSION_GREETING || s->state == SESSION_UP;
 }
 
-/* True if there is room for what would be read. While a blocking function waits for its answer, what comes before the answer has to be kept:
- * the bound is then larger by one message of the largest size. */
+/* True if there is room for what would be read. While a blocking function waits for its answer, what comes before the answer has
+ * to be kept: the bound is then larger by one message of the largest size. */
 bool client_wants_input(const DirectClient *client) {
         const Inbox *inbox = &client->inbox;
 
@@ -176,7 +176,8 @@ bool client_has_input(const DirectClient *client) {
 static bool client_is_pending(const DirectClient *client) {
         const Inbox *inbox = &client->inbox;
 
-        return inbox_is_waiting(inbox, client->message_handler) || (inbox->unseen && inbox->messages.first) || client_has_input(client);
+        return inbox_is_waiting(inbox, client->message_handler) || (inbox->unseen && inbox->messages.first) ||
+               client_has_input(client);
 }
 
 static uint32_t client_get_mask(const DirectClient *client) {
@@ -194,8 +195,8 @@ static uint64_t client_get_deadline(const DirectClient *client) {
         return usec_min(deadline, client->link.stall_deadline);
 }
 
-/* A deadline that has moved away leaves the timer as it is: questions come and are answered all the time, and one wake-up for nothing
- * costs less than setting the timer for each. */
+/* A deadline that has moved away leaves the timer as it is: questions come and are answered all the time, and one wake-up for
+ * nothing costs less than setting the timer for each. */
 static void client_set_timer(DirectClient *client, uint64_t deadline) {
         struct itimerspec spec = {};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A cache that is right because its owner watches every client in it and says when one has left. Owns the entries and the copies of what
- * waits; it asks and sends nothing itself. */
+/* A cache that is right because its owner watches every client in it and says when one has left. Owns the entries and the copies
+ * of what waits; it asks and sends nothing itself. */
 
 #include <errno.h>
 #include <string.h>

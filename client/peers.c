@@ -8,7 +8,9 @@
 
 static void client_peer_event(DirectClient *client, uint64_t id, int type, int reason, WireText name) {
         if (watches_is_wanted(&client->watches, id))
-                client_push_event_text(client, &(DirectEvent) { .type = type, .reason = reason, .id = id, .epoch = client->session.epoch },
+                client_push_event_text(client,
+                                       &(DirectEvent) {
+                                               .type = type, .reason = reason, .id = id, .epoch = client->session.epoch },
                                        name, (WireText) {});
 }
 
@@ -48,8 +50,8 @@ void client_presence(DirectClient *client, const WirePresence *presence) {
         client_peer_event(client, presence->id, events[presence->event].type, presence->reason, presence->name);
 }
 
-/* Between the last event and the answer to a WATCH, after a reconnection above all, the state may have changed: the program is told as if it
- * had been there. */
+/* Between the last event and the answer to a WATCH, after a reconnection above all, the state may have changed: the program is
+ * told as if it had been there. */
 void client_watch_answer(DirectClient *client, uint64_t id, unsigned state) {
         Watch *watch;
         unsigned before;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A table by tag and a heap by deadline, over the same questions. It owns those that it holds; finishing one hands it over. It does not
- * know what the questions mean: ask.c sends them and reads the answers. */
+/* A table by tag and a heap by deadline, over the same questions. It owns those that it holds; finishing one hands it over. It
+ * does not know what the questions mean: ask.c sends them and reads the answers. */
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Two steps. Small frames are copied one behind the other into chunks (`ready`), large messages wait as a Bulk each. A little at
- * a time is put in line for the socket (`out`): a chunk, a frame of a bulk, a frame of the next bulk, a chunk. What is in line is
- * kept short, because a small message that comes now has to go behind it.
+ * a time is put in line for the socket (`out`): a chunk, a frame of a bulk, a frame of the next bulk, a chunk. What is in line
+ * is kept short, because a small message that comes now has to go behind it.
  *
- * The Sender owns all of that. It does not know about credit or acknowledgements: the flows will stand between it and the link. */
+ * The Sender owns all of that. It does not know about credit or acknowledgements: the flows will stand between it and the
+ * link. */
 
 #include <errno.h>
 #include <string.h>
@@ -151,7 +152,8 @@ int sender_message(Sender *s, const Envelope *envelope, const void *data, size_t
 int sender_control(Sender *s, WireType type, uint16_t kind, uint32_t tag, const void *payload, size_t size) {
         Chunk *chunk;
 
-        chunk = sender_append(s, &(WireHeader) { .length = (uint32_t) size, .type = (uint8_t) type, .kind = kind, .tag = tag }, payload);
+        chunk = sender_append(s, &(WireHeader) { .length = (uint32_t) size, .type = (uint8_t) type, .kind = kind, .tag = tag },
+                              payload);
         if (!chunk)
                 return -ENOMEM;
         chunk->n_control += WIRE_HEADER_SIZE + size;
@@ -426,7 +428,8 @@ void sender_goodbye(Sender *s, Link *link, uint16_t reason) {
         size_t n = 0;
         int size;
 
-        size = wire_goodbye_store(&(WireGoodbye) { .reason = { "", 0 } }, frame + WIRE_HEADER_SIZE, sizeof(frame) - WIRE_HEADER_SIZE);
+        size = wire_goodbye_store(&(WireGoodbye) { .reason = { "", 0 } }, frame + WIRE_HEADER_SIZE,
+                                  sizeof(frame) - WIRE_HEADER_SIZE);
         if (size < 0)
                 return;
         wire_header_store(frame, &(WireHeader) { .length = (uint32_t) size, .type = WIRE_GOODBYE, .kind = reason });

@@ -3,9 +3,9 @@
 
 /* What goes out, and in which order.
  *
- * Messages that fit one frame go out in the order in which they were sent, with stream number 0. A larger one gets a stream number of its
- * own and takes turns, frame by frame, with the other large ones and with the small ones, 64 KiB of those at a time. So order is kept
- * among small messages, and among the parts of one large one, and nowhere else. */
+ * Messages that fit one frame go out in the order in which they were sent, with stream number 0. A larger one gets a stream
+ * number of its own and takes turns, frame by frame, with the other large ones and with the small ones, 64 KiB of those at a
+ * time. So order is kept among small messages, and among the parts of one large one, and nowhere else. */
 
 #include "client/bulk.h"
 #include "client/link.h"
@@ -61,8 +61,8 @@ void sender_goodbye(Sender *s, Link *link, uint16_t reason);
 /* The epoll set said that this pipe can be read. */
 void sender_pipe_ready(Sender *s, Bulk *bulk);
 
-/* The service could not forward a frame of this stream: it ends here. Returns 1 if somebody was told by their handler, 0 if not, -ENOENT if there is
- * no such stream under way. */
+/* The service could not forward a frame of this stream: it ends here. Returns 1 if somebody was told by their handler, 0 if not,
+ * -ENOENT if there is no such stream under way. */
 int sender_bounce(Sender *s, uint64_t target, uint32_t stream, int error);
 
 /* True if something could be written now, were the socket to take it. */

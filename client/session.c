@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Says HELLO, understands the answer, and decides what a lost link means. It owns the id and the token of the session. When a link is
- * lost, everything that was under way on it ends here: without flows nobody can tell what has arrived. */
+/* Says HELLO, understands the answer, and decides what a lost link means. It owns the id and the token of the session. When a
+ * link is lost, everything that was under way on it ends here: without flows nobody can tell what has arrived. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 #define SESSION_DELAY_MIN_USEC (100 * USEC_PER_MSEC)
 #define SESSION_DELAY_MAX_USEC (10 * USEC_PER_SEC)
 #define SESSION_DELAY_NAMED_MAX_USEC (60 * USEC_PER_SEC) /* of what GOODBYE names: not for ever, whatever it says */
-#define SESSION_STABLE_USEC (10 * USEC_PER_SEC)          /* a link that lasted so long was a good one: the delay starts small again */
+#define SESSION_STABLE_USEC (10 * USEC_PER_SEC) /* a link that lasted so long was a good one: the delay starts small again */
 
 /* What a GOODBYE, by its code, means: renew the link, or give up with an error */
 static const struct {

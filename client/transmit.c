@@ -113,8 +113,8 @@ int direct_send(DirectClient *client, uint64_t target, uint16_t kind, const void
         return direct_send_async(client, target, kind, data, size, NULL, NULL);
 }
 
-int direct_send_async(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size, DirectSendHandler handler,
-                      void *userdata) {
+int direct_send_async(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size,
+                      DirectSendHandler handler, void *userdata) {
         if (!client || !target_is_valid(target))
                 return -EINVAL;
         return client_send(client, &(Envelope) { .target = target, .kind = kind }, data, size, handler, userdata);
@@ -172,8 +172,8 @@ int direct_send_name(DirectClient *client, const char *name, uint16_t kind, cons
 }
 
 /* A regular file that fits one frame is a message like any other. Returns 1 if it was one and is sent. */
-static int client_send_small_file(DirectClient *client, const Envelope *envelope, int fd, uint64_t size, DirectSendHandler handler,
-                                  void *userdata) {
+static int client_send_small_file(DirectClient *client, const Envelope *envelope, int fd, uint64_t size,
+                                  DirectSendHandler handler, void *userdata) {
         uint8_t data[4096]; /* more than that is worth a stream, and less is most of what is sent from small files */
         struct stat st;
         ssize_t n;
@@ -193,7 +193,8 @@ static int client_send_small_file(DirectClient *client, const Envelope *envelope
         return n < 0 ? (int) n : 1;
 }
 
-int direct_send_fd(DirectClient *client, uint64_t target, uint16_t kind, int fd, uint64_t size, DirectSendHandler handler, void *userdata) {
+int direct_send_fd(DirectClient *client, uint64_t target, uint16_t kind, int fd, uint64_t size, DirectSendHandler handler,
+                   void *userdata) {
         Envelope envelope = { .target = target, .kind = kind };
         _cleanup_free_ Sent *sent = NULL;
         _cleanup_close_ int copy = -1;

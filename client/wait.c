@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The functions that block: each starts what its form without waiting starts, and runs the loop until that has come to its end. Handlers
- * are not called here; what they would be told stays in the inbox. */
+/* The functions that block: each starts what its form without waiting starts, and runs the loop until that has come to its end.
+ * Handlers are not called here; what they would be told stays in the inbox. */
 
 #include <errno.h>
 #include <limits.h>
@@ -218,7 +218,8 @@ static int client_check_blocking(DirectClient *client) {
 }
 
 /* Any question but a call */
-static int client_ask_and_wait(DirectClient *client, QuestionKind kind, uint64_t id, const char *name, uint64_t timeout, Question **ret) {
+static int client_ask_and_wait(DirectClient *client, QuestionKind kind, uint64_t id, const char *name, uint64_t timeout,
+                               Question **ret) {
         Answer answer = {};
         Question *q;
         int r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One entry for each client that the service was asked about, whoever wanted it. Owns the entries; what an event means to the calls,
- * names and messages is not decided here. */
+/* One entry for each client that the service was asked about, whoever wanted it. Owns the entries; what an event means to the
+ * calls, names and messages is not decided here. */
 
 #include <errno.h>
 

@@ -23,7 +23,8 @@ typedef struct Watches {
         List idle; /* the longest idle first */
         size_t n_idle;
         bool everyone; /* the program wants to hear of all */
-        /* Tells the service. The Watch is there meanwhile, but for `everyone`; it also hears (off, and `is_gone`) of one that has left. */
+        /* Tells the service. The Watch is there meanwhile, but for `everyone`; it also hears (off, and `is_gone`) of one that
+         * has left. */
         void (*ask)(uint64_t id, bool on, bool is_gone, void *userdata);
         void *userdata;
 } Watches;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A listening socket on a port of its own, and one connection. Writes block: what a test sends fits the socket's buffers. Reads wait with
- * a bound, which is for failing only. */
+/* A listening socket on a port of its own, and one connection. Writes block: what a test sends fits the socket's buffers. Reads
+ * wait with a bound, which is for failing only. */
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -114,7 +114,14 @@ void fake_send(Fake *fake, const WireHeader *header, const void *payload, size_t
 }
 
 void fake_send_data(Fake *fake, uint64_t source, uint8_t flags, uint32_t stream, uint32_t tag, const void *payload, size_t size) {
-        fake_send(fake, &(WireHeader) { .type = WIRE_DATA, .flags = flags, .kind = 5, .source = source, .target = 1, .stream = stream, .tag = tag },
+        fake_send(fake,
+                  &(WireHeader) { .type = WIRE_DATA,
+                                  .flags = flags,
+                                  .kind = 5,
+                                  .source = source,
+                                  .target = 1,
+                                  .stream = stream,
+                                  .tag = tag },
                   payload, size);
 }
 
@@ -158,7 +165,9 @@ void fake_send_presence(Fake *fake, uint8_t event, uint8_t reason, uint64_t id, 
 }
 
 void fake_answer(Fake *fake, const FakeFrame *question, uint8_t flags, const void *payload, size_t size) {
-        fake_send(fake, &(WireHeader) { .type = WIRE_ANSWER, .flags = flags, .kind = question->header.kind, .tag = question->header.tag },
+        fake_send(fake,
+                  &(WireHeader) {
+                          .type = WIRE_ANSWER, .flags = flags, .kind = question->header.kind, .tag = question->header.tag },
                   payload, size);
 }
 
@@ -177,7 +186,8 @@ void fake_settle(DirectClient *client) {
         struct pollfd pollfd = { .fd = direct_get_fd(client), .events = POLLIN };
         unsigned idle = 0;
 
-        /* The loopback delivers at once, but not always within the call that sent: a few rounds without anything are quiet enough */
+        /* The loopback delivers at once, but not always within the call that sent: a few rounds without anything are quiet
+         * enough */
         while (idle < 3) {
                 int r = direct_process(client);
 

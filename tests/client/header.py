@@ -12,7 +12,8 @@ LANGUAGES = {"c": ("c99", "c11"), "c++": ("c++11", "c++17")}
 
 def compile(text, compiler, language, *options):
     try:
-        return subprocess.run([compiler, "-x", language, "-fsyntax-only", *options, "-"], input=text, text=True, check=False).returncode == 0
+        command = [compiler, "-x", language, "-fsyntax-only", *options, "-"]
+        return subprocess.run(command, input=text, text=True, check=False).returncode == 0
     except FileNotFoundError:
         return False
 

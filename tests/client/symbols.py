@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The functions that directclient.h declares, the symbols that libdirectclient.sym lists, and those that the library exports are the same.
+"""The functions that directclient.h declares, the symbols that libdirectclient.sym lists, and those that the library exports are
+the same.
 
     symbols.py HEADER SYM LIBRARY NM"""
 
@@ -24,8 +25,9 @@ def listed(path):
 
 
 def exported(nm, path):
-    lines = subprocess.run([nm, "-D", "--defined-only", "--with-symbol-versions", path], check=True, capture_output=True, text=True).stdout
-    symbols = [line.split()[-1] for line in lines.splitlines()]
+    command = [nm, "-D", "--defined-only", "--with-symbol-versions", path]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    symbols = [line.split()[-1] for line in output.splitlines()]
     functions = [symbol for symbol in symbols if symbol != NODE and not symbol.startswith(NODE + "@")]
     unversioned = [symbol for symbol in functions if not symbol.endswith("@@" + NODE)]
     if unversioned:

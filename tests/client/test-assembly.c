@@ -51,8 +51,16 @@ static int put(uint64_t source, uint32_t stream, uint8_t flags, uint64_t total, 
                 n = 8;
         }
         memcpy(payload + n, text, strlen(text));
-        return assembly_frame(&assembly, &(WireHeader) { .length = (uint32_t) (n + strlen(text)), .type = WIRE_DATA, .flags = flags,
-                                                         .kind = 3, .source = source, .target = 1, .stream = stream, .tag = 9 }, payload);
+        return assembly_frame(&assembly,
+                              &(WireHeader) { .length = (uint32_t) (n + strlen(text)),
+                                              .type = WIRE_DATA,
+                                              .flags = flags,
+                                              .kind = 3,
+                                              .source = source,
+                                              .target = 1,
+                                              .stream = stream,
+                                              .tag = 9 },
+                              payload);
 }
 
 static void check(size_t i, uint64_t source, const char *text, uint64_t offset, bool is_last, bool is_failed) {
@@ -177,7 +185,9 @@ END_TEST
 
 /* The numbers of streams are the sender's to each target: a broadcast and a message to us may have the same. */
 START_TEST(test_broadcast) {
-        WireHeader header = { .length = 9, .type = WIRE_DATA, .flags = WIRE_FIRST, .source = 2, .target = WIRE_TARGET_BROADCAST, .stream = 1 };
+        WireHeader header = {
+                .length = 9, .type = WIRE_DATA, .flags = WIRE_FIRST, .source = 2, .target = WIRE_TARGET_BROADCAST, .stream = 1
+        };
 
         ck_assert_int_eq(assembly_frame(&assembly, &header, (const uint8_t *) "\2\0\0\0\0\0\0\0a"), 0);
         ck_assert_int_eq(put(2, 1, WIRE_FIRST, 2, "1"), 0);

@@ -125,13 +125,17 @@ START_TEST(test_tolerated) {
                 { { .type = WIRE_ANSWER, .kind = WIRE_ASK_LIST, .tag = 999999 }, "", 0 },
                 { { .type = WIRE_ANSWER, .kind = 77 }, "", 0 },
                 { { .type = WIRE_BOUNCE, .kind = 77, .target = 9, .stream = 5, .tag = 3 }, "", 0 },
-                { { .type = WIRE_DATA, .source = 2 }, "", 0 },                                        /* a middle without a beginning */
+                { { .type = WIRE_DATA, .source = 2 }, "", 0 }, /* a middle without a beginning */
                 { { .type = WIRE_DATA, .source = 2, .flags = WIRE_LAST, .stream = 3 }, "abc", 3 },
-                { { .type = WIRE_DATA, .source = 2, .flags = WIRE_FIRST, .stream = 4 }, "abc", 3 },   /* too short for its total */
-                { { .type = WIRE_DATA, .source = 2, .flags = WIRE_FIRST, .stream = 5 }, "\2\0\0\0\0\0\0\0abc", 11 }, /* longer than its total */
+                { { .type = WIRE_DATA, .source = 2, .flags = WIRE_FIRST, .stream = 4 }, "abc", 3 }, /* too short for its total */
+                { { .type = WIRE_DATA, .source = 2, .flags = WIRE_FIRST, .stream = 5 },
+                  "\2\0\0\0\0\0\0\0abc",
+                  11 }, /* longer than its total */
                 { { .type = WIRE_DATA, .source = 2, .flags = WIRE_FIRST, .stream = 6 }, "\xff\0\0\0\0\0\0\0", 8 },
-                { { .type = WIRE_DATA, .source = 2, .flags = WIRE_LAST, .stream = 6 }, "ab", 2 },     /* shorter */
-                { { .type = WIRE_DATA, .source = 2, .flags = WIRE_FIRST | WIRE_LAST | WIRE_REPLY, .tag = 5 }, "", 0 }, /* to no request */
+                { { .type = WIRE_DATA, .source = 2, .flags = WIRE_LAST, .stream = 6 }, "ab", 2 }, /* shorter */
+                { { .type = WIRE_DATA, .source = 2, .flags = WIRE_FIRST | WIRE_LAST | WIRE_REPLY, .tag = 5 },
+                  "",
+                  0 }, /* to no request */
         };
         DirectMessage *message;
 

@@ -287,14 +287,17 @@ START_TEST(test_full_inbox) {
         for (;;) {
                 uint8_t header[WIRE_HEADER_SIZE];
 
-                wire_header_store(header, &(WireHeader) { .length = SIZE, .type = WIRE_DATA, .flags = WIRE_FIRST | WIRE_LAST, .source = 2 });
+                wire_header_store(header,
+                                  &(WireHeader) {
+                                          .length = SIZE, .type = WIRE_DATA, .flags = WIRE_FIRST | WIRE_LAST, .source = 2 });
                 pollfd = (struct pollfd) { .fd = fake.fd, .events = POLLOUT };
                 while (direct_process(client) > 0)
                         ;
                 if (poll(&pollfd, 1, 100) == 0)
                         break;
                 ck_assert_uint_lt(client->inbox.weight, INBOX_WEIGHT_MAX + 2 * WIRE_FRAME_MAX);
-                /* Into whatever room there is, but frames have to be whole: the rest of one may block until the client has read more */
+                /* Into whatever room there is, but frames have to be whole: the rest of one may block until the client has read
+                 * more */
                 if (client->inbox.full)
                         break;
                 fake_send_bytes(&fake, header, sizeof(header));

@@ -64,7 +64,9 @@ static void answer_resolve(uint64_t id) {
 }
 
 static void bounce(uint16_t reason, uint64_t target, uint32_t stream, uint32_t tag) {
-        fake_send(&fake, &(WireHeader) { .type = WIRE_BOUNCE, .kind = reason, .source = 1, .target = target, .stream = stream, .tag = tag },
+        fake_send(&fake,
+                  &(WireHeader) {
+                          .type = WIRE_BOUNCE, .kind = reason, .source = 1, .target = target, .stream = stream, .tag = tag },
                   NULL, 0);
 }
 
@@ -328,8 +330,9 @@ START_TEST(test_presence) {
                 uint8_t wire;
                 int type;
         } kinds[] = {
-                { WIRE_EVENT_JOINED, DIRECT_EVENT_JOINED }, { WIRE_EVENT_AWAY, DIRECT_EVENT_AWAY },   { WIRE_EVENT_BACK, DIRECT_EVENT_BACK },
-                { WIRE_EVENT_BUSY, DIRECT_EVENT_BUSY },     { WIRE_EVENT_ALIVE, DIRECT_EVENT_ALIVE }, { WIRE_EVENT_LEFT, DIRECT_EVENT_LEFT },
+                { WIRE_EVENT_JOINED, DIRECT_EVENT_JOINED }, { WIRE_EVENT_AWAY, DIRECT_EVENT_AWAY },
+                { WIRE_EVENT_BACK, DIRECT_EVENT_BACK },     { WIRE_EVENT_BUSY, DIRECT_EVENT_BUSY },
+                { WIRE_EVENT_ALIVE, DIRECT_EVENT_ALIVE },   { WIRE_EVENT_LEFT, DIRECT_EVENT_LEFT },
         };
 
         ck_assert_int_eq(direct_watch(client, 0, 1), 0);
@@ -427,8 +430,9 @@ END_TEST
 
 int main(void) {
         const TTest *const tests[] = {
-                test_list,       test_answers, test_load,         test_names,          test_names_bounce,  test_names_link_lost, test_calls,
-                test_call_of_nobody, test_reply, test_presence, test_watch_states, test_bounced_stream, test_source_leaves,
+                test_list,          test_answers,        test_load,  test_names,    test_names_bounce, test_names_link_lost,
+                test_calls,         test_call_of_nobody, test_reply, test_presence, test_watch_states, test_bounced_stream,
+                test_source_leaves,
         };
 
         return suite_run("client-peers", tests, N_ELEMENTS(tests), setup, teardown);

@@ -84,7 +84,8 @@ static pid_t fork_server(const char *name, unsigned n_replies) {
                 DirectClient *client;
                 DirectMessage *message;
 
-                if (direct_client_new(&client) < 0 || direct_set_name(client, name) < 0 || direct_connect(client, service.address) < 0)
+                if (direct_client_new(&client) < 0 || direct_set_name(client, name) < 0 ||
+                    direct_connect(client, service.address) < 0)
                         _exit(1);
                 if (write(fds[1], "", 1) != 1)
                         _exit(1);

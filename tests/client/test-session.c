@@ -92,8 +92,9 @@ START_TEST(test_refused) {
                 uint16_t code;
                 int error;
         } refusals[] = {
-                { WIRE_REFUSED_VERSION, -EPROTONOSUPPORT }, { WIRE_REFUSED_NAME_TAKEN, -EADDRINUSE }, { WIRE_REFUSED_NAME_INVALID, -EINVAL },
-                { WIRE_REFUSED_NOT_AUTHORISED, -EPERM },    { WIRE_REFUSED_PROTOCOL, -EPROTO },       { WIRE_REFUSED_FULL, -EUSERS },
+                { WIRE_REFUSED_VERSION, -EPROTONOSUPPORT }, { WIRE_REFUSED_NAME_TAKEN, -EADDRINUSE },
+                { WIRE_REFUSED_NAME_INVALID, -EINVAL },     { WIRE_REFUSED_NOT_AUTHORISED, -EPERM },
+                { WIRE_REFUSED_PROTOCOL, -EPROTO },         { WIRE_REFUSED_FULL, -EUSERS },
                 { WIRE_REFUSED_RESUME, -EPROTO },           { 99, -EPROTO },
         };
 
@@ -162,7 +163,8 @@ END_TEST
 
 /* Accepts the client's next attempt and looks at what it offers. */
 static void expect_hello(WireHello *ret) {
-        struct pollfd pollfds[] = { { .fd = fake.listen_fd, .events = POLLIN }, { .fd = direct_get_fd(client), .events = POLLIN } };
+        struct pollfd pollfds[] = { { .fd = fake.listen_fd, .events = POLLIN },
+                                    { .fd = direct_get_fd(client), .events = POLLIN } };
 
         while (poll(pollfds, 2, 20000) > 0 && !(pollfds[0].revents & POLLIN))
                 direct_process(client);

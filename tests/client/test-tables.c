@@ -158,8 +158,8 @@ START_TEST(test_watches) {
 END_TEST
 
 START_TEST(test_addresses) {
-        static const char *const bad[] = { ":1", "host:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:1x", "[::1", "[::1]1", "[]:1", "unix:", "unix:relative",
-                                           "::1" };
+        static const char *const bad[] = { ":1",     "host:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:1x", "[::1",
+                                           "[::1]1", "[]:1",  "unix:",       "unix:relative",   "::1" };
         const struct sockaddr_in6 *in6;
         const struct sockaddr_in *in;
         const struct sockaddr_un *un;

@@ -2,8 +2,8 @@
 
 /* The client library against a service that says anything at all.
  *
- * The first byte chooses what the program has under way (the bits of OPERATION_…), the second how many bytes come at a time; the rest is
- * what the service says. Tags of questions count from 1 in the order below, so a corpus can answer them. */
+ * The first byte chooses what the program has under way (the bits of OPERATION_…), the second how many bytes come at a time; the
+ * rest is what the service says. Tags of questions count from 1 in the order below, so a corpus can answer them. */
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -33,7 +33,8 @@ static void look_at(DirectMessage *message) {
         if (size > 0)
                 (void) (p[0] + p[size - 1]);
         fuzz_assert(direct_message_get_source(message) != 0);
-        fuzz_assert(direct_message_is_last(message) || direct_message_get_stream(message) != 0 || direct_message_get_total(message) != size);
+        fuzz_assert(direct_message_is_last(message) || direct_message_get_stream(message) != 0 ||
+                    direct_message_get_total(message) != size);
 }
 
 static void on_event(DirectClient *c, const DirectEvent *event, void *userdata) {
