@@ -2,7 +2,7 @@
 
 /* listen: shows what comes. Anything over one frame arrives in parts and is written as it comes, so its size does not matter.
  * Messages are taken with direct_receive() and not by a handler, because the first ones wait until the names of those who are
- * connected are known. */
+ * connected are known: no longer than the library has room for them, else ids have to do. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -24,22 +24,33 @@ enum {
 
 typedef struct Listen {
         Names names;
-        bool listed;
         Sink sink;
         uint64_t n_messages;
         uint64_t shown_source; /* whose stream the progress bar shows */
         uint32_t shown_stream;
 } Listen;
 
-static void listen_on_list(DirectClient *client, int result, const DirectPeer *peers, size_t n_peers, void *userdata) {
-        Talk *talk = userdata;
-        Listen *listen = talk->userdata;
-
-        if (!listen)
-                return;
+static void listen_learn(Listen *listen, const DirectPeer *peers, size_t n_peers) {
         for (size_t i = 0; i < n_peers; i++)
                 names_add(&listen->names, peers[i].id, peers[i].name);
-        listen->listed = true;
+}
+
+static void listen_on_list(DirectClient *client, int result, const DirectPeer *peers, size_t n_peers, void *userdata) {
+        Talk *talk = userdata;
+
+        if (talk->userdata && result == 0)
+                listen_learn(talk->userdata, peers, n_peers);
+}
+
+/* Who is here already; without an answer in time, or with too many messages before it, ids will do. */
+static void listen_ask_names(Talk *talk, Listen *listen) {
+        DirectPeer *peers;
+        size_t n_peers;
+
+        if (direct_list(talk->client, talk->timeout_usec, &peers, &n_peers) < 0)
+                return;
+        listen_learn(listen, peers, n_peers);
+        direct_list_free(peers);
 }
 
 static void listen_on_event(Talk *talk, const DirectEvent *event) {
@@ -218,17 +229,9 @@ static int listen_take(Talk *talk, Listen *listen) {
 }
 
 static int listen_loop(Talk *talk, Listen *listen) {
-        uint64_t deadline = talk_now() + talk->timeout_usec;
-        int r;
-
-        while (!listen->listed) {
-                r = talk_turn(talk, -1, deadline);
-                if (r == -ETIMEDOUT) /* ids will do */
-                        break;
-                if (r < 0)
-                        return r;
-        }
         for (;;) {
+                int r;
+
                 r = listen_take(talk, listen);
                 if (r < 0)
                         return -EIO;
@@ -261,7 +264,7 @@ int talk_listen(Talk *talk, int argc, char **argv) {
                 talk->on_event = listen_on_event;
                 direct_set_send_timeout(talk->client, talk->timeout_usec); /* for echoes */
                 direct_watch(talk->client, 0, 1);
-                direct_list_start(talk->client, talk->timeout_usec, listen_on_list, talk);
+                listen_ask_names(talk, &listen);
                 talk_say(talk, "listening as %s (%" PRIu64 ")", direct_get_name(talk->client), direct_get_id(talk->client));
 
                 r = listen_loop(talk, &listen);
