@@ -342,10 +342,18 @@ void talk_on_reply(DirectClient *client, int result, DirectMessage *reply, void 
         talk->answer = (TalkAnswer) { .done = true, .result = result, .message = reply };
 }
 
-/* Any question does: the service takes what comes on a link in order, and a message that comes back does so before the answer. */
+/* Any question does: the service takes what comes on a link in order, and a message that comes back does so before the answer. But a
+ * question passes what is left of a large message, so that goes first. */
 int talk_settle(Talk *talk, uint64_t deadline) {
         int r;
 
+        while ((r = direct_flush(talk->client, 0)) == -ETIMEDOUT && talk->undelivered == 0) {
+                r = talk_turn(talk, -1, deadline);
+                if (r < 0)
+                        return r;
+        }
+        if (r < 0 && r != -ETIMEDOUT)
+                return r;
         talk->answer = (TalkAnswer) {};
         r = direct_alive_start(talk->client, direct_get_name(talk->client), DIRECT_FOREVER, talk_on_alive, talk);
         if (r >= 0)
