@@ -26,6 +26,7 @@ struct Server {
         sd_event_source *deadline_source;
         Config config;
         const char *config_path;
+        bool has_bus_option; /* --bus= was given, and goes before the configuration */
         State *state;
         Router *router;
         Net *net;

@@ -132,6 +132,8 @@ int server_reload(Server *s, char **ret_error) {
 
         sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long) net_now());
         r = config_load(s->config_path, &loaded, ret_error);
+        if (s->has_bus_option)
+                loaded.bus = s->config.bus;
         if (r >= 0)
                 r = config_compare(&s->config, &loaded, &fixed, &changed);
         sd_notify(false, "READY=1");
@@ -195,6 +197,8 @@ static int listen_all(Server *s, const Options *options) {
         int n_fds, r = 0;
 
         n_fds = sd_listen_fds(true);
+        if (n_fds > 0 && s->config.listen && s->config.listen[0])
+                log_full(LOG_WARNING, 0, NULL, "Listen= is left out: the manager has passed sockets (see directserver.socket).");
         if (n_fds > 0)
                 r = listen_passed(s, n_fds);
         else if (!addresses || !addresses[0])
@@ -230,6 +234,7 @@ static int load_config(Server *s, const Options *options) {
         r = config_load(s->config_path, &s->config, &error);
         if (r < 0)
                 return log_full(LOG_ERR, r, &fields, "%s", error ? error : strerror(-r));
+        s->has_bus_option = options->has_bus;
         if (options->has_bus)
                 s->config.bus = options->bus;
         return 0;
