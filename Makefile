@@ -28,7 +28,7 @@ help:
 	@echo 'make demo      watch a computation run through a private service; sets up the machine first'
 	@echo 'make check     build and run all tests; sets up the machine first'
 	@echo 'make sanitize  all tests again, under AddressSanitizer and UndefinedBehaviorSanitizer'
-	@echo 'make valgrind  the unit tests under valgrind'
+	@echo 'make valgrind  the unit tests, and services that the conformance tests talk to, under valgrind'
 	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) (needs clang)'
 	@echo 'make bench     the benchmarks'
 	@echo 'make install   install below PREFIX=$(PREFIX) (DESTDIR= for packagers)'
@@ -76,6 +76,7 @@ sanitize: setup-asan $(BUILD_ASAN)/build.ninja
 valgrind: setup-valgrind all
 	meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite=unit --timeout-multiplier=20 \
 	        --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect'
+	tests/integration/under-valgrind $(BUILD)
 
 fuzz: setup-fuzz $(BUILD_FUZZ)/build.ninja
 	meson compile -C $(BUILD_FUZZ)
