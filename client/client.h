@@ -34,6 +34,9 @@ struct DirectClient {
         uint64_t send_timeout;
         bool reconnect;
         bool was_refused; /* -EAGAIN was returned, and DIRECT_EVENT_WRITABLE is due */
+        bool flush_is_due;      /* something was queued since the last ping of direct_flush() */
+        uint32_t flush_tag;     /* of that ping, */
+        uint32_t flush_tag_back; /* and of its last answer */
         uint64_t output_since; /* when the first of what is to be written was queued; USEC_NEVER: nothing is */
 
         void *userdata;

@@ -139,7 +139,8 @@ int direct_process(DirectClient *client);
 /* Waits until there is something to process, at most `usec`. Returns 1 if there is, 0 if not. Blocks. */
 int direct_wait(DirectClient *client, uint64_t usec);
 
-/* Waits until all that was queued has been handed to the kernel, direct_send_fd() included. -ETIMEDOUT. Blocks. */
+/* Waits until the service has taken all that was queued, direct_send_fd() included: a program that ends now loses nothing of it on the way
+ * there. -ETIMEDOUT. Blocks. */
 int direct_flush(DirectClient *client, uint64_t timeout_usec);
 
 /* ---- Events ---- */

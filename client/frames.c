@@ -18,6 +18,11 @@ static int frame_ping(DirectClient *client, const WireHeader *header, const uint
         return 0;
 }
 
+static int frame_pong(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        client->flush_tag_back = header->tag;
+        return 0;
+}
+
 static int frame_data(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
         if (header->source == 0 || header->source >= WIRE_TARGET_GROUP || (header->flags & WIRE_RESERVED))
                 return -EPROTO;
@@ -39,7 +44,7 @@ static int frame_presence(DirectClient *client, const WireHeader *header, const 
         return 0;
 }
 
-/* Replies to nothing that we send, and what belongs to flows */
+/* What belongs to flows */
 static int frame_ignore(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
         return 0;
 }
@@ -52,7 +57,7 @@ static const struct {
         [WIRE_REFUSED] = { session_refused, NULL },
         [WIRE_GOODBYE] = { session_goodbye, session_goodbye },
         [WIRE_PING] = { NULL, frame_ping },
-        [WIRE_PONG] = { NULL, frame_ignore },
+        [WIRE_PONG] = { NULL, frame_pong },
         [WIRE_DATA] = { NULL, frame_data },
         [WIRE_ACK] = { NULL, frame_ignore },
         [WIRE_BOUNCE] = { NULL, frame_bounce },

@@ -80,6 +80,8 @@ static void session_close(DirectClient *client, int result) {
         questions_finish_all(&client->questions, result);
         names_reset(&client->names);
         client->output_since = USEC_NEVER;
+        client->flush_tag_back = client->flush_tag;
+        client->flush_is_due = false;
         client->session.state = SESSION_IDLE;
         client->session.deadline = USEC_NEVER;
 }

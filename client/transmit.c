@@ -18,6 +18,7 @@ uint64_t client_get_queued(const DirectClient *client) {
 }
 
 void client_output(DirectClient *client) {
+        client->flush_is_due = true;
         if (client->output_since == USEC_NEVER)
                 client->output_since = usec_now();
         if (client->sender.n_queued >= TRANSMIT_WRITE_SIZE && !client->link.is_blocked)

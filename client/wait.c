@@ -102,11 +102,33 @@ int direct_connect(DirectClient *client, const char *address) {
         return client->session.state == SESSION_UP ? 0 : client->session.failure;
 }
 
-static bool flush_done(const DirectClient *client, const void *userdata) {
+static bool flush_written(const DirectClient *client, const void *userdata) {
         return client->session.state != SESSION_UP || (sender_is_empty(&client->sender) && client->names.n_waiting == 0);
 }
 
+static bool flush_done(const DirectClient *client, const void *userdata) {
+        return client->session.state != SESSION_UP || client->flush_tag_back == client->flush_tag;
+}
+
+/* The kernel has it all. Should we close now while the service still has to read, and should the service send us anything meanwhile, the
+ * kernels would end the connection with a reset and throw away what was not read. So the service is asked for an answer, which is the
+ * last that it gives: it takes frames in order. */
+static int flush_ping(DirectClient *client) {
+        int r;
+
+        if (!client->flush_is_due)
+                return 0;
+        r = sender_control(&client->sender, WIRE_PING, 0, client->flush_tag + 1, NULL, 0);
+        if (r < 0)
+                return r;
+        client_output(client);
+        client->flush_tag++;
+        client->flush_is_due = false;
+        return 0;
+}
+
 int direct_flush(DirectClient *client, uint64_t timeout_usec) {
+        uint64_t deadline;
         int r;
 
         if (!client)
@@ -116,7 +138,12 @@ int direct_flush(DirectClient *client, uint64_t timeout_usec) {
         r = client_check_up(client);
         if (r < 0)
                 return r;
-        r = client_wait_until(client, flush_done, NULL, deadline_after(timeout_usec));
+        deadline = deadline_after(timeout_usec);
+        r = client_wait_until(client, flush_written, NULL, deadline);
+        if (r >= 0 && client->session.state == SESSION_UP)
+                r = flush_ping(client);
+        if (r >= 0)
+                r = client_wait_until(client, flush_done, NULL, deadline);
         client_settle(client);
         if (r < 0)
                 return r;

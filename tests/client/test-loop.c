@@ -386,12 +386,29 @@ START_TEST(test_send_buffer) {
 }
 END_TEST
 
+/* What was queued has been taken when the service answers what was sent behind it. */
+START_TEST(test_flush) {
+        ck_assert_int_eq(direct_flush(client, 0), 0); /* nothing was queued */
+        ck_assert_int_eq(direct_send(client, 2, 0, "x", 1), 0);
+        ck_assert_int_eq(direct_flush(client, 1000), -ETIMEDOUT);
+        fake_expect(&fake, client, WIRE_DATA, &frame);
+        fake_expect(&fake, client, WIRE_PING, &frame);
+        ck_assert_int_eq(direct_flush(client, 0), -ETIMEDOUT); /* the question is out already */
+        ck_assert(!fake_take(&fake, &frame));
+        fake_send(&fake, &(WireHeader) { .type = WIRE_PONG, .tag = frame.header.tag - 1 }, NULL, 0);
+        ck_assert_int_eq(direct_flush(client, 1000), -ETIMEDOUT);
+        fake_send(&fake, &(WireHeader) { .type = WIRE_PONG, .tag = frame.header.tag }, NULL, 0);
+        ck_assert_int_eq(direct_flush(client, DIRECT_FOREVER), 0);
+        ck_assert_int_eq(direct_flush(client, 0), 0);
+}
+END_TEST
+
 int main(void) {
         const TTest *const tests[] = {
                 test_readable,        test_readable_after_blocking, test_readable_with_handler, test_batch,
                 test_blocking_in_handler, test_free_in_handler,     test_disconnect_in_handler, test_sent,
                 test_link_lost,       test_full_inbox,              test_call_overrun,          test_timeouts,
-                test_send_buffer,
+                test_send_buffer,     test_flush,
         };
 
         return suite_run("client-loop", tests, N_ELEMENTS(tests), setup, teardown);

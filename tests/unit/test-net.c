@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/un.h>
 
@@ -44,12 +45,16 @@ START_TEST(good_addresses) {
                 "unix:/run/x.sock", "unix:/",
         };
         char path[sizeof(((struct sockaddr_un *) NULL)->sun_path) + 6] = "unix:/";
+        struct addrinfo *list;
 
         for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
                 ck_assert_str_eq(parse_and_format(same[i]), same[i]);
         ck_assert_str_eq(parse_and_format("127.0.0.1:00080"), "127.0.0.1:80");
         ck_assert_str_eq(parse_and_format("[0:0::1]:1"), "[::1]:1");
-        ck_assert_ptr_nonnull(strstr(parse_and_format("localhost:7"), ":7"));
+        if (getaddrinfo("localhost", "7", NULL, &list) == 0) { /* a bare container may have no /etc/hosts */
+                freeaddrinfo(list);
+                ck_assert_ptr_nonnull(strstr(parse_and_format("localhost:7"), ":7"));
+        }
         memset(path + 6, 'x', 106);
         ck_assert_str_eq(parse_and_format(path), path); /* 107 bytes of path */
 }
