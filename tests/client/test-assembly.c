@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "client/assembly.h"
-#include "tests/client/suite.h"
+#include "tests/unit/run-tests.h"
 
 static Assembly assembly;
 static DirectMessage *messages[64];
@@ -202,10 +202,5 @@ START_TEST(test_broadcast) {
 }
 END_TEST
 
-int main(void) {
-        const TTest *const tests[] = {
-                test_whole, test_together, test_parts, test_limit, test_sizes_that_do_not_fit, test_ends, test_broadcast,
-        };
-
-        return suite_run("client-assembly", tests, N_ELEMENTS(tests), setup, teardown);
-}
+TEST_MAIN_FIXTURE("client-assembly", setup, teardown, test_whole, test_together, test_parts, test_limit,
+                  test_sizes_that_do_not_fit, test_ends, test_broadcast)

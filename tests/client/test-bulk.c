@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "tests/client/real.h"
-#include "tests/client/suite.h"
+#include "tests/unit/run-tests.h"
 
 static uint8_t pattern(uint64_t i) {
         return (uint8_t) (i * 31 + (i >> 8) * 7 + (i >> 16));
@@ -254,10 +254,5 @@ START_TEST(test_fairness) {
 }
 END_TEST
 
-int main(void) {
-        const TTest *const tests[] = {
-                test_large, test_fd, test_stream, test_pressure, test_fairness,
-        };
-
-        return suite_run("client-bulk", tests, sizeof(tests) / sizeof(tests[0]), service_setup, service_teardown);
-}
+TEST_MAIN_FIXTURE("client-bulk", service_setup, service_teardown, test_large, test_fd, test_stream, test_pressure,
+                  test_fairness)

@@ -8,7 +8,7 @@
 
 #include "client/client.h"
 #include "tests/client/fake.h"
-#include "tests/client/suite.h"
+#include "tests/unit/run-tests.h"
 
 static Fake fake;
 static FakeFrame frame;
@@ -196,10 +196,5 @@ START_TEST(test_presence_flood) {
 }
 END_TEST
 
-int main(void) {
-        const TTest *const tests[] = {
-                test_bad_frame, test_bad_length, test_bad_answer, test_tolerated, test_ping_flood, test_presence_flood,
-        };
-
-        return suite_run("client-hostile", tests, N_ELEMENTS(tests), setup, teardown);
-}
+TEST_MAIN_FIXTURE("client-hostile", setup, teardown, test_bad_frame, test_bad_length, test_bad_answer, test_tolerated,
+                  test_ping_flood, test_presence_flood)

@@ -10,7 +10,7 @@
 
 #include "client/client.h"
 #include "tests/client/fake.h"
-#include "tests/client/suite.h"
+#include "tests/unit/run-tests.h"
 
 static Fake fake;
 static FakeFrame frame;
@@ -403,13 +403,6 @@ START_TEST(test_flush) {
 }
 END_TEST
 
-int main(void) {
-        const TTest *const tests[] = {
-                test_readable,        test_readable_after_blocking, test_readable_with_handler, test_batch,
-                test_blocking_in_handler, test_free_in_handler,     test_disconnect_in_handler, test_sent,
-                test_link_lost,       test_full_inbox,              test_call_overrun,          test_timeouts,
-                test_send_buffer,     test_flush,
-        };
-
-        return suite_run("client-loop", tests, N_ELEMENTS(tests), setup, teardown);
-}
+TEST_MAIN_FIXTURE("client-loop", setup, teardown, test_readable, test_readable_after_blocking, test_readable_with_handler,
+                  test_batch, test_blocking_in_handler, test_free_in_handler, test_disconnect_in_handler, test_sent,
+                  test_link_lost, test_full_inbox, test_call_overrun, test_timeouts, test_send_buffer, test_flush)

@@ -9,7 +9,7 @@
 
 #include "client/client.h"
 #include "tests/client/fake.h"
-#include "tests/client/suite.h"
+#include "tests/unit/run-tests.h"
 
 static Fake fake;
 static FakeFrame frame;
@@ -428,12 +428,6 @@ START_TEST(test_source_leaves) {
 }
 END_TEST
 
-int main(void) {
-        const TTest *const tests[] = {
-                test_list,          test_answers,        test_load,  test_names,    test_names_bounce, test_names_link_lost,
-                test_calls,         test_call_of_nobody, test_reply, test_presence, test_watch_states, test_bounced_stream,
-                test_source_leaves,
-        };
-
-        return suite_run("client-peers", tests, N_ELEMENTS(tests), setup, teardown);
-}
+TEST_MAIN_FIXTURE("client-peers", setup, teardown, test_list, test_answers, test_load, test_names, test_names_bounce,
+                  test_names_link_lost, test_calls, test_call_of_nobody, test_reply, test_presence, test_watch_states,
+                  test_bounced_stream, test_source_leaves)

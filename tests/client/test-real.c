@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "tests/client/real.h"
-#include "tests/client/suite.h"
+#include "tests/unit/run-tests.h"
 
 START_TEST(test_send_receive) {
         DirectClient *a = client_connected("a"), *b = client_connected("b");
@@ -264,11 +264,5 @@ START_TEST(test_reconnect) {
 }
 END_TEST
 
-int main(void) {
-        const TTest *const tests[] = {
-                test_send_receive, test_questions, test_call, test_call_death, test_presence, test_broadcast, test_refused,
-                test_reconnect,
-        };
-
-        return suite_run("client-real", tests, sizeof(tests) / sizeof(tests[0]), service_setup, service_teardown);
-}
+TEST_MAIN_FIXTURE("client-real", service_setup, service_teardown, test_send_receive, test_questions, test_call,
+                  test_call_death, test_presence, test_broadcast, test_refused, test_reconnect)

@@ -12,7 +12,7 @@
 
 #include "client/send.h"
 #include "protocol/framer.h"
-#include "tests/client/suite.h"
+#include "tests/unit/run-tests.h"
 
 static Sender sender;
 static Link sender_link;
@@ -286,10 +286,5 @@ START_TEST(test_reset) {
 }
 END_TEST
 
-int main(void) {
-        const TTest *const tests[] = {
-                test_small, test_turns, test_bounce, test_file, test_pipe, test_stream, test_reset,
-        };
-
-        return suite_run("client-send", tests, N_ELEMENTS(tests), setup, teardown);
-}
+TEST_MAIN_FIXTURE("client-send", setup, teardown, test_small, test_turns, test_bounce, test_file, test_pipe, test_stream,
+                  test_reset)

@@ -10,7 +10,7 @@
 
 #include "client/client.h"
 #include "tests/client/fake.h"
-#include "tests/client/suite.h"
+#include "tests/unit/run-tests.h"
 
 static Fake fake;
 static FakeFrame frame;
@@ -303,12 +303,6 @@ START_TEST(test_descriptors) {
 }
 END_TEST
 
-int main(void) {
-        const TTest *const tests[] = {
-                test_hello,  test_refused,        test_not_a_service, test_kicked,   test_kicked_while_writing,
-                test_resume, test_resume_refused, test_goodbye_delay, test_replaced, test_no_reconnect,
-                test_ping,   test_descriptors,
-        };
-
-        return suite_run("client-session", tests, N_ELEMENTS(tests), setup, teardown);
-}
+TEST_MAIN_FIXTURE("client-session", setup, teardown, test_hello, test_refused, test_not_a_service, test_kicked,
+                  test_kicked_while_writing, test_resume, test_resume_refused, test_goodbye_delay, test_replaced,
+                  test_no_reconnect, test_ping, test_descriptors)

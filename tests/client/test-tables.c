@@ -13,7 +13,7 @@
 #include "client/questions.h"
 #include "client/util.h"
 #include "client/watches.h"
-#include "tests/client/suite.h"
+#include "tests/unit/run-tests.h"
 
 START_TEST(test_map) {
         enum { N = 1000 };
@@ -194,8 +194,4 @@ START_TEST(test_addresses) {
 }
 END_TEST
 
-int main(void) {
-        const TTest *const tests[] = { test_map, test_inbox, test_questions, test_watches, test_addresses };
-
-        return suite_run("client-tables", tests, N_ELEMENTS(tests), NULL, NULL);
-}
+TEST_MAIN("client-tables", test_map, test_inbox, test_questions, test_watches, test_addresses)
