@@ -101,7 +101,7 @@ static void session_give_up(DirectClient *client, int error, int reason, const c
 static void session_give_up_error(DirectClient *client, int error) {
         char text[128];
 
-        snprintf(text, sizeof(text), "Can't connect: %s", strerror(-error));
+        snprintf(text, sizeof(text), "no service answers (%s)", strerror(-error));
         session_give_up(client, error, DIRECT_REASON_NONE, text, strlen(text));
 }
 
