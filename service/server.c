@@ -248,6 +248,17 @@ static int open_state(Server *s, const Options *options) {
         return r < 0 ? log_error(r, "%s", error ? error : strerror(-r)) : 0;
 }
 
+static int revoke_kicked(Server *s) {
+        const uint64_t *ids;
+        size_t n;
+        int r = 0;
+
+        ids = state_get_kicked(s->state, &n);
+        for (size_t i = 0; r >= 0 && i < n; i++)
+                r = router_revoke(s->router, ids[i]);
+        return r;
+}
+
 static int make_planes(Server *s) {
         RouterConfig config = router_config(&s->config);
         uint8_t seed[ROUTER_SEED_SIZE];
@@ -260,6 +271,8 @@ static int make_planes(Server *s) {
                 return r;
         s->needs_ids = true;
         r = server_feed_ids(s);
+        if (r >= 0)
+                r = revoke_kicked(s);
         if (r < 0)
                 return r;
         return net_new(s->router, s->config.kernel_timeout_usec, server_out_of_descriptors, s, &s->net);
@@ -433,6 +446,10 @@ int server_kick_client(Server *s, uint64_t id, const char *reason, const char *w
         if (r < 0)
                 return r;
         poke(s);
+        r = state_add_kicked(s->state, id);
+        if (r < 0)
+                log_warning(r, "Can't keep in %s that client %s was kicked (%s): it could resume after a restart.",
+                            state_get_path(s->state), name, strerror(-r));
         fields.client_name = name;
         log_full(LOG_NOTICE, 0, &fields, "Client %s was kicked by %s%s%s.", name, who, n > 0 ? ": " : "", reason);
         return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A directory with two files. "next-id" is one line of text, the first id that nobody has; "resume-key" is 32 bytes from the
- * kernel. The object owns the directory's descriptor, which is also what is locked, so a lock never outlives its holder and
+/* A directory with up to three files. "next-id" is one line of text, the first id that nobody has; "resume-key" is 32 bytes from the
+ * kernel; "kicked" has a line for each id that may not come back. The object owns the directory's descriptor, which is also what is locked, so a lock never outlives its holder and
  * leaves no file behind. All access goes through that descriptor: a directory that is renamed meanwhile stays the same
  * directory.
  *
@@ -16,29 +16,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "service/state-file.h"
 #include "service/state.h"
 
 #define STATE_ID_FILE "next-id"
 #define STATE_KEY_FILE "resume-key"
-#define STATE_ASIDE_SUFFIX ".new"
+#define STATE_KICKED_FILE "kicked"
 
 /* Ids are 1 to 2^63-1: bit 63 says group. The counter may rest one above the last. */
 #define STATE_NEXT_ID_MAX (UINT64_C(1) << 63)
 
 enum {
         STATE_ID_TEXT_MAX = sizeof("next-id=9223372036854775808\n") - 1,
-        STATE_READ_MAX = 64, /* more than any of our files holds, so that one too long is seen to be so */
+        STATE_READ_MAX = 64, /* more than the counter and the key have, so that one too long is seen to be so */
+        STATE_KICKED_TEXT_MAX = STATE_KICKED_MAX * (sizeof("9223372036854775807\n") - 1),
 };
 
 struct State {
         char *path;
         int fd;
         uint8_t key[STATE_KEY_SIZE];
+        uint64_t kicked[STATE_KICKED_MAX]; /* the newest last */
+        size_t n_kicked;
 };
 
 static void close_fd(int *fd) {
@@ -141,112 +144,40 @@ static int check_directory(const State *s, char **ret_error) {
         return 0;
 }
 
-/* Files */
-
-static int lock_directory(int fd) {
-        while (flock(fd, LOCK_EX) < 0)
-                if (errno != EINTR)
-                        return -errno;
-        return 0;
-}
-
-static void unlock_directory(const int *fd) {
-        flock(*fd, LOCK_UN);
-}
-
-/* Reads a small file of ours: its size, or a negative errno; -EPERM if it is not a plain file that only its owner (we, or
- * root) can change, and with `secret` read. */
-static ssize_t read_file(int dirfd, const char *name, bool secret, uint8_t *buffer, size_t size) {
-        __attribute__((cleanup(close_fd))) int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        struct stat st;
-        size_t n = 0;
-
-        if (fd < 0)
-                return errno == ELOOP ? -EPERM : -errno;
-        if (fstat(fd, &st) < 0)
-                return -errno;
-        if (!S_ISREG(st.st_mode) || (st.st_uid != 0 && st.st_uid != geteuid()) ||
-            (st.st_mode & (secret ? S_IRWXG | S_IRWXO : S_IWGRP | S_IWOTH)))
-                return -EPERM;
-        while (n < size) {
-                ssize_t k = read(fd, buffer + n, size - n);
-
-                if (k == 0)
-                        break;
-                if (k < 0 && errno != EINTR)
-                        return -errno;
-                if (k > 0)
-                        n += (size_t) k;
-        }
-        return (ssize_t) n;
-}
-
-static int write_all(int fd, const uint8_t *data, size_t size) {
-        while (size > 0) {
-                ssize_t k = write(fd, data, size);
-
-                if (k < 0 && errno != EINTR)
-                        return -errno;
-                if (k > 0) {
-                        data += k;
-                        size -= (size_t) k;
-                }
-        }
-        return 0;
-}
-
-static int write_aside(int dirfd, const char *aside, const void *data, size_t size) {
-        __attribute__((cleanup(close_fd))) int fd = -1;
-        int r;
-
-        fd = openat(dirfd, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (fd < 0)
-                return -errno;
-        r = write_all(fd, data, size);
-        if (r < 0)
-                return r;
-        return fsync(fd) < 0 ? -errno : 0;
-}
-
-/* Under the lock. After a crash at any point the file has either its old content or the new one. */
-static int replace_file(int dirfd, const char *name, const void *data, size_t size) {
-        char aside[sizeof(STATE_KEY_FILE STATE_ASIDE_SUFFIX) + 8];
-        int r;
-
-        snprintf(aside, sizeof(aside), "%s" STATE_ASIDE_SUFFIX, name);
-        if (unlinkat(dirfd, aside, 0) < 0 && errno != ENOENT) /* one that a crash has left */
-                return -errno;
-        r = write_aside(dirfd, aside, data, size);
-        if (r >= 0 && renameat(dirfd, aside, dirfd, name) < 0)
-                r = -errno;
-        if (r < 0) {
-                unlinkat(dirfd, aside, 0);
-                return r;
-        }
-        return fsync(dirfd) < 0 ? -errno : 0;
-}
-
 /* The counter */
 
-/* Exactly "next-id=N\n", N without leading zeros: what else there is was not written by us. */
-static int parse_next_id(const uint8_t *data, size_t n, uint64_t *ret) {
-        const size_t n_key = sizeof("next-id=") - 1;
+/* A number without leading zeros and the end of its line: what else there is was not written by us. Returns the bytes that it took. */
+static ssize_t parse_line(const uint8_t *data, size_t n, uint64_t *ret) {
         uint64_t v = 0;
+        size_t i = 0;
 
-        if (n < n_key + 2 || memcmp(data, "next-id=", n_key) != 0 || data[n_key] == '0' || data[n - 1] != '\n')
+        if (n < 2 || data[0] == '0' || data[0] == '\n')
                 return -EUCLEAN;
-        for (size_t i = n_key; i < n - 1; i++) {
+        for (; i < n && data[i] != '\n'; i++) {
                 if (data[i] < '0' || data[i] > '9' || v > (STATE_NEXT_ID_MAX - (uint64_t) (data[i] - '0')) / 10)
                         return -EUCLEAN;
                 v = v * 10 + (uint64_t) (data[i] - '0');
         }
+        if (i == n)
+                return -EUCLEAN;
+        *ret = v;
+        return (ssize_t) i + 1;
+}
+
+/* Exactly "next-id=N\n" */
+static int parse_next_id(const uint8_t *data, size_t n, uint64_t *ret) {
+        const size_t n_key = sizeof("next-id=") - 1;
+        uint64_t v;
+
+        if (n < n_key || memcmp(data, "next-id=", n_key) != 0 || parse_line(data + n_key, n - n_key, &v) != (ssize_t) (n - n_key))
+                return -EUCLEAN;
         *ret = v;
         return 0;
 }
 
 static int read_next_id(int dirfd, uint64_t *ret) {
         uint8_t data[STATE_READ_MAX];
-        ssize_t n = read_file(dirfd, STATE_ID_FILE, false, data, sizeof(data));
+        ssize_t n = state_file_read(dirfd, STATE_ID_FILE, false, data, sizeof(data));
 
         return n < 0 ? (int) n : parse_next_id(data, (size_t) n, ret);
 }
@@ -255,7 +186,39 @@ static int write_next_id(int dirfd, uint64_t next_id) {
         char text[STATE_ID_TEXT_MAX + 1];
         int n = snprintf(text, sizeof(text), "next-id=%" PRIu64 "\n", next_id);
 
-        return replace_file(dirfd, STATE_ID_FILE, text, (size_t) n);
+        return state_file_replace(dirfd, STATE_ID_FILE, text, (size_t) n);
+}
+
+/* The kicked */
+
+static int read_kicked(State *s) {
+        uint8_t data[STATE_KICKED_TEXT_MAX + 1];
+        ssize_t n, k;
+
+        n = state_file_read(s->fd, STATE_KICKED_FILE, false, data, sizeof(data));
+        s->n_kicked = 0;
+        if (n == -ENOENT)
+                return 0;
+        if (n < 0)
+                return (int) n;
+        for (ssize_t i = 0; i < n; i += k) {
+                if (s->n_kicked == STATE_KICKED_MAX)
+                        return -EUCLEAN;
+                k = parse_line(data + i, (size_t) (n - i), &s->kicked[s->n_kicked]);
+                if (k < 0)
+                        return (int) k;
+                s->n_kicked++;
+        }
+        return 0;
+}
+
+static int write_kicked(const State *s) {
+        char text[STATE_KICKED_TEXT_MAX + 1];
+        size_t n = 0;
+
+        for (size_t i = 0; i < s->n_kicked; i++)
+                n += (size_t) snprintf(text + n, sizeof(text) - n, "%" PRIu64 "\n", s->kicked[i]);
+        return state_file_replace(s->fd, STATE_KICKED_FILE, text, n);
 }
 
 /* Opening */
@@ -293,13 +256,13 @@ static int load_counter(const State *s, char **ret_error) {
 
 static int load_key(State *s, char **ret_error) {
         uint8_t data[STATE_READ_MAX];
-        ssize_t n = read_file(s->fd, STATE_KEY_FILE, true, data, sizeof(data));
+        ssize_t n = state_file_read(s->fd, STATE_KEY_FILE, true, data, sizeof(data));
         int r;
 
         if (n == -ENOENT) {
                 if (getrandom(s->key, sizeof(s->key), 0) != sizeof(s->key))
                         return fail(ret_error, -errno, "no random numbers from the kernel: %m");
-                r = replace_file(s->fd, STATE_KEY_FILE, s->key, sizeof(s->key));
+                r = state_file_replace(s->fd, STATE_KEY_FILE, s->key, sizeof(s->key));
         } else if (n < 0)
                 r = (int) n;
         else if (n != STATE_KEY_SIZE)
@@ -313,14 +276,19 @@ static int load_key(State *s, char **ret_error) {
 }
 
 static int load_files(State *s, char **ret_error) {
-        __attribute__((cleanup(unlock_directory))) int locked = s->fd;
+        __attribute__((cleanup(state_file_unlockp))) int locked = s->fd;
         int r;
 
-        r = lock_directory(locked);
+        r = state_file_lock(locked);
         if (r < 0)
                 return fail(ret_error, r, "%s: can't be locked: %m", s->path);
         r = load_counter(s, ret_error);
-        return r < 0 ? r : load_key(s, ret_error);
+        if (r >= 0)
+                r = load_key(s, ret_error);
+        if (r < 0)
+                return r;
+        r = read_kicked(s);
+        return r < 0 ? explain_file(s, STATE_KICKED_FILE, r, ret_error) : 0;
 }
 
 static void free_state(State **s) {
@@ -384,13 +352,13 @@ const char *state_get_path(const State *s) {
 }
 
 int state_reserve_ids(State *s, uint64_t n, uint64_t *ret_first) {
-        __attribute__((cleanup(unlock_directory))) int locked = s->fd;
+        __attribute__((cleanup(state_file_unlockp))) int locked = s->fd;
         uint64_t first;
         int r;
 
         if (n == 0)
                 return -EINVAL;
-        r = lock_directory(locked);
+        r = state_file_lock(locked);
         if (r < 0)
                 return r;
         r = read_next_id(s->fd, &first);
@@ -403,4 +371,25 @@ int state_reserve_ids(State *s, uint64_t n, uint64_t *ret_first) {
                 return r;
         *ret_first = first;
         return 0;
+}
+
+const uint64_t *state_get_kicked(const State *s, size_t *ret_n) {
+        *ret_n = s->n_kicked;
+        return s->kicked;
+}
+
+int state_add_kicked(State *s, uint64_t id) {
+        __attribute__((cleanup(state_file_unlockp))) int locked = s->fd;
+        int r;
+
+        r = state_file_lock(locked);
+        if (r < 0)
+                return r;
+        r = read_kicked(s); /* another service may share the directory */
+        if (r < 0)
+                return r;
+        if (s->n_kicked == STATE_KICKED_MAX)
+                memmove(s->kicked, s->kicked + 1, --s->n_kicked * sizeof(s->kicked[0]));
+        s->kicked[s->n_kicked++] = id;
+        return write_kicked(s);
 }

@@ -7,7 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { STATE_KEY_SIZE = 32 };
+enum {
+        STATE_KEY_SIZE = 32,
+        /* So many are remembered. A token counts only for a while after a restart, so an older one must have come back with a thousand
+         * others kicked since. */
+        STATE_KICKED_MAX = 1024,
+};
 
 typedef struct State State;
 
@@ -25,3 +30,9 @@ const char *state_get_path(const State *state);
  * -EINVAL if n is 0; -EOVERFLOW if there are not as many left; -EUCLEAN if the counter was damaged meanwhile; -ENOSPC, -EROFS
  * and what else writing a file may give. Then no id was reserved, or none that anybody will get. */
 int state_reserve_ids(State *state, uint64_t n, uint64_t *ret_first);
+
+/* The ids of clients whose sessions an administrator has ended, as of state_open(): their tokens are dead, also after a restart. */
+const uint64_t *state_get_kicked(const State *state, size_t *ret_n);
+
+/* One more; on disk on return. 0 or a negative errno. */
+int state_add_kicked(State *state, uint64_t id);

@@ -96,6 +96,10 @@ uint64_t router_issue_id(Router *r) {
         return r->next_id < r->end_id ? r->next_id++ : 0;
 }
 
+int router_revoke(Router *r, uint64_t id) {
+        return idmap_find(&r->ended, id) ? 0 : idmap_add(&r->ended, id, r);
+}
+
 bool router_may_come_back(const Router *r, uint64_t id) {
         return id > 0 && id < r->first_id && r->now < r->former_until_usec && !idmap_find(&r->ended, id);
 }

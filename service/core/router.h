@@ -97,6 +97,9 @@ Router *router_free(Router *r);
 /* The ids [first, first + n) may be issued. The first call also says that all ids below `first` are of the time before. */
 void router_add_ids(Router *r, uint64_t first, uint64_t n);
 
+/* The client with this id of the time before may not come back. Returns 0 or -ENOMEM. */
+int router_revoke(Router *r, uint64_t id);
+
 static inline void router_set_now(Router *r, uint64_t now) {
         r->now = now;
 }

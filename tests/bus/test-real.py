@@ -4,7 +4,10 @@
 
 import json
 import os
+import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'integration'))
+import direct1
 from busharness import DIRECTCTL, MANAGER, NAME, PATH, WAIT_SECONDS, BusTest, Program, main
 
 DIRECTSERVER = os.environ['DIRECTSERVER_EXECUTABLE']
@@ -19,11 +22,14 @@ class RealTest(BusTest):
         with open(self.settings, 'w') as f:
             f.write('[Server]\nGraceSec=7\n')
         self.environment['DIRECTSERVER'] = f'unix:{self.directory}/socket'
+        self.start_service()
+        self.monitor = Program(self, [DIRECTCTL, '--user', '--json=short', 'monitor'], self.environment)
+        self.monitor.wait_for('Watching', self.monitor.process.stderr)
+
+    def start_service(self):
         self.service = Program(self, [DIRECTSERVER, '--bus=user', f'--listen=unix:{self.directory}/socket',
                                       f'--config={self.settings}', f'--state-directory={self.directory}/state'], self.environment)
         self.log('is available')
-        self.monitor = Program(self, [DIRECTCTL, '--user', '--json=short', 'monitor'], self.environment)
-        self.monitor.wait_for('Watching', self.monitor.process.stderr)
 
     def directctl(self, *arguments, status=0):
         done = self.run_program(DIRECTCTL, '--user', *arguments, status=status)
@@ -51,6 +57,22 @@ class RealTest(BusTest):
         self.assertNotEqual(client.process.returncode, 0)
         self.log('alice was kicked')
         self.assertEqual(json.loads(self.directctl('--json=short', 'load'))['Clients'], 1)
+
+    def test_kicked_is_kicked(self):
+        """Its token is dead, also for a service that was restarted."""
+        client = direct1.Client(self.environment['DIRECTSERVER'], 'alice')
+        other = direct1.Client(self.environment['DIRECTSERVER'], 'bob')
+        self.addCleanup(client.close)
+        self.addCleanup(other.close)
+        self.directctl('kick', 'alice')
+        for _ in range(2):
+            with self.assertRaises(direct1.Refused) as caught:
+                direct1.Client(self.environment['DIRECTSERVER'], resume=client.welcome)
+            self.assertEqual(caught.exception.code, direct1.REFUSED_RESUME)
+            self.service.process.terminate()
+            self.assertEqual(self.service.process.wait(WAIT_SECONDS), 0)
+            self.start_service()
+        direct1.Client(self.environment['DIRECTSERVER'], resume=other.welcome).close()
 
     def test_death(self):
         client = self.listen('alice')

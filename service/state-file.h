@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Small files in a directory that is given by its descriptor. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* The directory itself is locked, so a lock never outlives its holder and leaves no file behind. Blocks until it is free. */
+int state_file_lock(int dirfd);
+void state_file_unlockp(const int *dirfd); /* for __attribute__((cleanup)) */
+
+/* Reads up to `size` bytes: their number, or a negative errno; -EPERM if it is not a plain file that only its owner (we, or root) can
+ * change, and with `secret` read. */
+ssize_t state_file_read(int dirfd, const char *name, bool secret, uint8_t *buffer, size_t size);
+
+/* Under the lock. After a crash at any point the file has either its old content or the new one. 0 or a negative errno. */
+int state_file_replace(int dirfd, const char *name, const void *data, size_t size);
