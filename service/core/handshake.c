@@ -52,8 +52,7 @@ static void admit(Link *l, Session *s) {
         Router *r = l->router;
 
         if (sessions_add(&r->sessions, s) < 0) {
-                timers_unreserve(&r->timers, 1);
-                session_free(s);
+                router_session_free(r, s);
                 l->session = NULL;
                 l->state = LINK_OPENING;
                 refuse(l, WIRE_REFUSED_FULL, "the service is out of memory");
@@ -99,9 +98,8 @@ static void hello_fresh(Link *l, const WireHello *hello) {
                 return;
         }
         id = router_issue_id(r);
-        s = id > 0 ? session_new(id, hello->program) : NULL;
-        if (!s || timers_reserve(&r->timers, 1) < 0) {
-                session_free(s);
+        s = id > 0 ? router_session_new(r, id, hello->program) : NULL;
+        if (!s) {
                 refuse(l, WIRE_REFUSED_FULL, "the service is out of ids or memory");
                 return;
         }
@@ -163,15 +161,11 @@ static Session *make_former(Router *r, Session *ghost, const WireHello *hello) {
                 timers_disarm(&r->timers, &ghost->grace);
                 return ghost;
         }
-        s = session_new(hello->resume_id, hello->program);
-        if (!s || timers_reserve(&r->timers, 1) < 0)
-                return session_free(s);
+        s = router_session_new(r, hello->resume_id, hello->program);
+        if (!s)
+                return NULL;
         session_set_name(s, hello->name);
-        if (sessions_add(&r->sessions, s) < 0) {
-                timers_unreserve(&r->timers, 1);
-                return session_free(s);
-        }
-        return s;
+        return sessions_add(&r->sessions, s) < 0 ? router_session_free(r, s) : s;
 }
 
 static void resume_former(Link *l, Session *ghost, const WireHello *hello) {
@@ -244,10 +238,7 @@ static Session *stop_waiting(Link *l) {
 }
 
 void handshake_give_up(Link *l) {
-        Session *s = stop_waiting(l);
-
-        timers_unreserve(&l->router->timers, 1);
-        session_free(s);
+        router_session_free(l->router, stop_waiting(l));
         refuse(l, WIRE_REFUSED_NAME_TAKEN, "another client has this name, and its link is up");
 }
 

@@ -57,8 +57,7 @@ static void charge(Link *l) {
 static void detach(Link *l, LinkState state) {
         if (l->state == LINK_WAITING) {
                 TAILQ_REMOVE(&l->router->waiting, l, waiting_entry);
-                timers_unreserve(&l->router->timers, 1);
-                session_free(l->session);
+                router_session_free(l->router, l->session);
         } else if (l->session)
                 l->session->link = NULL;
         l->session = NULL;

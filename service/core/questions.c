@@ -93,19 +93,14 @@ static int watch_former(Router *r, Session *watcher, uint64_t id) {
 
         if (watcher->n_watches >= PRESENCE_WATCHES_MAX)
                 return -ENOSPC;
-        ghost = session_new(id, (WireText) { .data = "" });
+        ghost = router_session_new(r, id, (WireText) { .data = "" });
         if (!ghost)
                 return -ENOMEM;
         ghost->ghost = true;
         ghost->state = WIRE_STATE_AWAY;
-        if (timers_reserve(&r->timers, 1) < 0) {
-                session_free(ghost);
-                return -ENOMEM;
-        }
         e = sessions_add(&r->sessions, ghost);
         if (e < 0) {
-                timers_unreserve(&r->timers, 1);
-                session_free(ghost);
+                router_session_free(r, ghost);
                 return e;
         }
         timers_arm(&r->timers, &ghost->grace, r->former_until_usec);

@@ -106,6 +106,23 @@ bool router_may_come_back(const Router *r, uint64_t id) {
 
 /* Sessions */
 
+Session *router_session_new(Router *r, uint64_t id, WireText program) {
+        Session *s;
+
+        s = session_new(id, program);
+        if (!s || timers_reserve(&r->timers, 1) < 0)
+                return session_free(s);
+        return s;
+}
+
+Session *router_session_free(Router *r, Session *s) {
+        if (!s)
+                return NULL;
+        timers_disarm(&r->timers, &s->grace);
+        timers_unreserve(&r->timers, 1);
+        return session_free(s);
+}
+
 void router_set_state(Router *r, Session *s, WireState state, WireEvent event, WireReason reason) {
         s->state = (uint8_t) state;
         presence_tell(r, s, event, reason);
@@ -126,13 +143,11 @@ void router_end_session(Router *r, Session *s, WireReason reason, const char *te
         sessions_remove(&r->sessions, s);
         presence_tell(r, s, WIRE_EVENT_LEFT, reason);
         presence_forget(r, s);
-        timers_disarm(&r->timers, &s->grace);
-        timers_unreserve(&r->timers, 1);
         if (!ghost) {
                 r->ops->left(r->userdata, s, reason, text);
                 handshake_name_free(r, session_name(s));
         }
-        session_free(s);
+        router_session_free(r, s);
 }
 
 void router_session_away(Router *r, Session *s, uint64_t grace_usec) {

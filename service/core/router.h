@@ -140,6 +140,11 @@ uint64_t router_issue_id(Router *r);
 /* An id that was issued before this service started, and whose client may yet come back. */
 bool router_may_come_back(const Router *r, uint64_t id);
 
+/* A session that is no member yet, with room for its timer. NULL: out of memory. */
+Session *router_session_new(Router *r, uint64_t id, WireText program);
+/* One that is no member, or no more. Takes NULL, returns NULL. */
+Session *router_session_free(Router *r, Session *s);
+
 /* The session ends for good: everybody is told, it is freed. Its link, if it has one, is left to the caller. */
 void router_end_session(Router *r, Session *s, WireReason reason, const char *text);
 
