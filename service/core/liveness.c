@@ -128,6 +128,7 @@ static void too_slow(Link *l) {
 
 void liveness_check_stall(Link *l) {
         Router *r = l->router;
+        uint64_t next;
 
         if (!l->blocked || l->state == LINK_DEAD)
                 return;
@@ -146,6 +147,8 @@ void liveness_check_stall(Link *l) {
         if (l->state == LINK_UP && l->full_usec != 0 && r->config.slow_client_timeout_usec > 0 &&
             r->now >= l->full_usec + r->config.slow_client_timeout_usec)
                 too_slow(l);
-        if (l->state != LINK_DEAD)
-                timers_arm(&r->timers, &l->stall, next_stall_check(l) > r->now ? next_stall_check(l) : r->now + LINK_STALL_CHECK_USEC);
+        if (l->state == LINK_DEAD)
+                return;
+        next = next_stall_check(l);
+        timers_arm(&r->timers, &l->stall, next > r->now ? next : r->now + LINK_STALL_CHECK_USEC);
 }

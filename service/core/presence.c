@@ -114,11 +114,12 @@ static void tell_everyone(Router *r, Session *s, const EventFrame *f) {
                         tell_one(watcher, f);
 }
 
-static void tell_watchers(Session *s, const EventFrame *f) {
+/* Nobody is told the same twice. */
+static void tell_watchers(Session *s, const EventFrame *f, bool everyone_was_told) {
         Watch *watch;
 
         LIST_FOREACH(watch, &s->watchers, of_watched)
-                if (!watch->watcher->watches_everyone || watch->watcher == s || s->ghost)
+                if (!everyone_was_told || !watch->watcher->watches_everyone || watch->watcher == s)
                         tell_one(watch->watcher, f);
 }
 
@@ -131,7 +132,7 @@ void presence_tell(Router *r, Session *s, WireEvent event, WireReason reason) {
         event_frame_init(&f, r, s->id, session_name(s), event, reason);
         if (!s->ghost)
                 tell_everyone(r, s, &f);
-        tell_watchers(s, &f);
+        tell_watchers(s, &f, !s->ghost);
         if (event == WIRE_EVENT_LEFT)
                 LIST_FOREACH(watch, &s->watchers, of_watched)
                         watch->reason = (uint8_t) reason;
@@ -144,9 +145,7 @@ void presence_tell_resumed_ghost(Router *r, Session *s) {
         event_frame_init(&joined, r, s->id, session_name(s), WIRE_EVENT_JOINED, WIRE_REASON_NONE);
         tell_everyone(r, s, &joined);
         event_frame_init(&back, r, s->id, session_name(s), WIRE_EVENT_BACK, WIRE_REASON_NONE);
-        s->ghost = true; /* so that also those who watch everyone hear that this one is back */
-        tell_watchers(s, &back);
-        s->ghost = false;
+        tell_watchers(s, &back, false); /* those who watch everyone have heard something else */
 }
 
 static void catch_up_one(Router *r, Session *watcher, Watch *watch) {
