@@ -144,8 +144,7 @@ int direct_client_new(DirectClient **ret_client) {
         if (!client)
                 return -ENOMEM;
         *client = (DirectClient) {
-                .epoll_fd = -1,
-                .timer_fd = -1,
+                .poller = POLLER_NULL,
                 .send_buffer = CLIENT_SEND_BUFFER_DEFAULT,
                 .reconnect = true,
                 .output_since = USEC_NEVER,
@@ -158,10 +157,10 @@ int direct_client_new(DirectClient **ret_client) {
         assembly_init(&client->assembly, &assembly_callbacks, client);
         link_init(&client->link, -1);
         sender_init(&client->sender, -1, client_sent, client);
-        r = client_loop_init(client);
+        r = poller_init(&client->poller);
         if (r < 0)
                 return r;
-        client->link.epoll_fd = client->sender.epoll_fd = client->epoll_fd;
+        client->link.epoll_fd = client->sender.epoll_fd = client->poller.epoll_fd;
         client->program = program_default();
         if (!client->program)
                 return -ENOMEM;
@@ -190,7 +189,7 @@ static void client_destroy(DirectClient *client) {
         sender_deinit(&client->sender);
         client_cancel_notices(client);
         link_deinit(&client->link);
-        client_loop_deinit(client);
+        poller_deinit(&client->poller);
         free(client->wanted_name);
         free(client->name);
         free(client->program);
@@ -351,7 +350,7 @@ int direct_get_fd(DirectClient *client) {
                 client->is_polled = true;
                 client_settle(client);
         }
-        return client->epoll_fd;
+        return client->poller.epoll_fd;
 }
 
 /* Returns true if some are left. */

@@ -8,16 +8,14 @@
 #include "client/inbox.h"
 #include "client/link.h"
 #include "client/names.h"
+#include "client/poller.h"
 #include "client/questions.h"
 #include "client/send.h"
 #include "client/session.h"
 #include "client/watches.h"
 
 struct DirectClient {
-        int epoll_fd;
-        int timer_fd;
-        uint64_t timer_armed; /* what timer_fd is set to: 0, now; USEC_NEVER, not at all */
-
+        Poller poller;
         Link link;
         Session session;
         Sender sender;
@@ -84,9 +82,6 @@ void client_output(DirectClient *client);
 void client_sent(Sent *sent, void *userdata);
 
 /* loop.c */
-
-int client_loop_init(DirectClient *client);
-void client_loop_deinit(DirectClient *client);
 
 /* One turn: waits for at most `timeout` milliseconds (-1: for ever), reads, deals with frames and timers, writes; calls no
  * handler. Returns 1 if there may be more to do at once, 0 if not, or -EINTR. */

@@ -1,39 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One turn of the handle's loop, and what its one epoll set waits for: the socket, a timer, pipes of direct_send_fd().
+/* One turn of the handle's loop, and what its poller waits for.
  *
- * What is to be waited for is computed from the state of the objects in client_settle(), and nowhere else. The timer also stands
+ * What is to be waited for is computed from the state of the objects in client_arm(), and nowhere else. The timer also stands
  * for work that needs no waiting: it is set to now while something lies in memory that direct_process() should see. */
 
 #include <errno.h>
 #include <sys/epoll.h>
-#include <sys/timerfd.h>
 
 #include "client/client.h"
-
-enum {
-        LOOP_EVENTS_MAX = 16,
-};
-
-int client_loop_init(DirectClient *client) {
-        struct epoll_event event = { .events = EPOLLIN, .data.ptr = &client->timer_fd };
-
-        client->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-        if (client->epoll_fd < 0)
-                return -errno;
-        client->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-        if (client->timer_fd < 0)
-                return -errno;
-        client->timer_armed = USEC_NEVER;
-        if (epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, client->timer_fd, &event) < 0)
-                return -errno;
-        return 0;
-}
-
-void client_loop_deinit(DirectClient *client) {
-        client->timer_fd = close_fd(client->timer_fd);
-        client->epoll_fd = close_fd(client->epoll_fd);
-}
 
 static bool session_has_link(const Session *s) {
         return s->state == SESSION_GREETING || s->state == SESSION_UP;
@@ -119,41 +94,18 @@ static void client_expire(DirectClient *client) {
                 client_link_failed(client, -ETIMEDOUT);
 }
 
-static void client_clear_timer(DirectClient *client) {
-        uint64_t n;
-
-        if (read(client->timer_fd, &n, sizeof(n)) == sizeof(n))
-                client->timer_armed = USEC_NEVER;
-}
-
-/* Collects what the epoll set has to say: 0 and the events of the socket, or -EINTR. */
-static int client_poll(DirectClient *client, int timeout, uint32_t *ret_socket_events) {
-        struct epoll_event events[LOOP_EVENTS_MAX];
-        uint32_t socket_events = 0;
-        int n;
-
-        n = epoll_wait(client->epoll_fd, events, LOOP_EVENTS_MAX, timeout);
-        if (n < 0)
-                return -errno;
-        for (int i = 0; i < n; i++)
-                if (events[i].data.ptr == &client->link)
-                        socket_events = events[i].events;
-                else if (events[i].data.ptr == &client->timer_fd)
-                        client_clear_timer(client);
-                else
-                        sender_pipe_ready(&client->sender, events[i].data.ptr);
-        *ret_socket_events = socket_events;
-        return 0;
-}
-
 int client_turn(DirectClient *client, int timeout) {
-        uint32_t events = 0;
+        PollerEvents polled;
+        uint32_t events;
         bool more = false;
         int r;
 
-        r = client_poll(client, timeout, &events);
+        r = poller_wait(&client->poller, timeout, &client->link, &polled);
         if (r < 0)
                 return r;
+        events = polled.socket;
+        for (size_t i = 0; i < polled.n_pipes; i++)
+                sender_pipe_ready(&client->sender, polled.pipes[i]);
         client_expire(client);
         if (client->session.state == SESSION_CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
                 session_socket_ready(client);
@@ -195,25 +147,10 @@ static uint64_t client_get_deadline(const DirectClient *client) {
         return usec_min(deadline, client->link.stall_deadline);
 }
 
-/* A deadline that has moved away leaves the timer as it is: questions come and are answered all the time, and one wake-up for
- * nothing costs less than setting the timer for each. */
-static void client_set_timer(DirectClient *client, uint64_t deadline) {
-        struct itimerspec spec = {};
-
-        if (deadline >= client->timer_armed && (client->timer_armed != 0 || deadline == 0))
-                return;
-        if (deadline != USEC_NEVER) {
-                spec.it_value.tv_sec = (time_t) (deadline / USEC_PER_SEC);
-                spec.it_value.tv_nsec = deadline == 0 ? 1 : (long) (deadline % USEC_PER_SEC * 1000);
-        }
-        if (timerfd_settime(client->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL) == 0)
-                client->timer_armed = deadline;
-}
-
 void client_arm(DirectClient *client, bool with_pending) {
         if (link_watch(&client->link, client_get_mask(client)) < 0)
                 client_link_failed(client, -EIO);
-        client_set_timer(client, with_pending && client_is_pending(client) ? 0 : client_get_deadline(client));
+        poller_set_timer(&client->poller, with_pending && client_is_pending(client) ? 0 : client_get_deadline(client));
 }
 
 void client_settle(DirectClient *client) {

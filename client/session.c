@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "client/client.h"
 
@@ -53,9 +52,7 @@ static const struct {
 };
 
 void session_init(Session *s) {
-        *s = (Session) { .deadline = USEC_NEVER };
-        if (getrandom(&s->random, sizeof(s->random), GRND_NONBLOCK) != sizeof(s->random))
-                s->random = usec_now() ^ (uint64_t) getpid() << 32; /* it only spreads reconnections */
+        *s = (Session) { .deadline = USEC_NEVER, .random = random_seed() };
 }
 
 static uint64_t session_random(Session *s, uint64_t below) {

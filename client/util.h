@@ -17,12 +17,9 @@
 #define container_of(ptr, type, member) ((type *) (void *) ((char *) (ptr) - offsetof(type, member)))
 #define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
-static inline uint64_t usec_now(void) {
-        struct timespec ts;
-
-        clock_gettime(CLOCK_MONOTONIC, &ts);
-        return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / 1000;
-}
+/* system.c: the monotonic clock; and a number to begin with, for spreading things, not for secrets */
+uint64_t usec_now(void);
+uint64_t random_seed(void);
 
 /* USEC_NEVER stays what it is. */
 static inline uint64_t usec_add(uint64_t a, uint64_t b) {

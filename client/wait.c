@@ -74,7 +74,7 @@ int direct_wait(DirectClient *client, uint64_t usec) {
         if (client->is_dispatching)
                 return -EDEADLK;
         client_arm(client, true);
-        pollfd = (struct pollfd) { .fd = client->epoll_fd, .events = POLLIN };
+        pollfd = (struct pollfd) { .fd = client->poller.epoll_fd, .events = POLLIN };
         r = ppoll(&pollfd, 1, usec == DIRECT_FOREVER ? NULL : &ts, NULL);
         return r < 0 ? -errno : r;
 }
