@@ -157,11 +157,14 @@ static const struct {
 static int client_put_question(DirectClient *client, const Question *q) {
         uint8_t payload[ASK_PAYLOAD_MAX];
         WireWriter w = wire_writer(payload, sizeof(payload));
+        WireHeader header = { .type = WIRE_ASK, .kind = (uint16_t) questions[q->kind].wire, .tag = question_get_tag(q) };
         int r;
 
         questions[q->kind].put(q, &w);
-        r = sender_control(&client->sender, WIRE_ASK, (uint16_t) questions[q->kind].wire, question_get_tag(q), payload,
-                           wire_writer_size(&w));
+        if (client->session.state != SESSION_UP)
+                return 0; /* client_renew_questions() does it */
+        header.length = (uint32_t) wire_writer_size(&w);
+        r = sender_control(&client->sender, &header, payload);
         if (r >= 0)
                 client_output(client);
         return r;
@@ -181,6 +184,21 @@ int client_ask(DirectClient *client, Question *q) {
                 question_free(q);
         }
         return r;
+}
+
+void client_renew_questions(DirectClient *client) {
+        MapNode *next;
+
+        for (MapNode *node = map_next(&client->questions.by_tag, NULL); node; node = next) {
+                Question *q = container_of(node, Question, by_tag);
+
+                next = map_next(&client->questions.by_tag, node);
+                if (q->kind == QUESTION_WATCH) { /* watches_renew() asks for all */
+                        questions_remove(&client->questions, q);
+                        question_free(q);
+                } else if (q->kind != QUESTION_CALL && client_put_question(client, q) < 0)
+                        questions_finish(&client->questions, q, -ENOMEM, NULL, 0);
+        }
 }
 
 static int client_answer_failed(DirectClient *client, Question *q, const WireHeader *header, const uint8_t *payload) {
@@ -224,26 +242,15 @@ static void watch_done(Question *q, void *userdata) {
         watch = watches_find(&client->watches, q->target);
         if (watch)
                 watch->tag = 0;
+        if (q->result == -ENOSPC && !client->watches_all) {
+                client->watches_all = true; /* who wants more than the service allows watches everyone */
+                client_ask_watch(0, true, false, client);
+        }
         if (q->result == 0 && q->target != 0)
                 client_watch_answer(client, q->target, q->answer.state);
+        else if (q->target != 0)
+                sender_target_alive(&client->sender, q->target); /* if it is not, frames come back */
         question_free(q);
-}
-
-static void client_ask_watch_on(DirectClient *client, uint64_t id) {
-        Question *q;
-        Watch *watch;
-
-        q = question_new(QUESTION_WATCH);
-        if (!q)
-                return;
-        q->target = id;
-        q->done = watch_done;
-        q->done_userdata = client;
-        if (client_ask(client, q) < 0)
-                return;
-        watch = watches_find(&client->watches, id);
-        if (watch)
-                watch->tag = question_get_tag(q);
 }
 
 /* Nobody waits for an answer any more. */
@@ -258,6 +265,28 @@ static void client_drop_watch_question(DirectClient *client, uint64_t id) {
         questions_remove(&client->questions, q);
         question_free(q);
         watch->tag = 0;
+}
+
+static void client_ask_watch_on(DirectClient *client, uint64_t id) {
+        Question *q;
+        Watch *watch;
+
+        client_drop_watch_question(client, id);
+        q = question_new(QUESTION_WATCH);
+        if (!q) {
+                client_put_off(client);
+                return;
+        }
+        q->target = id;
+        q->done = watch_done;
+        q->done_userdata = client;
+        if (client_ask(client, q) < 0) {
+                client_put_off(client);
+                return;
+        }
+        watch = watches_find(&client->watches, id);
+        if (watch)
+                watch->tag = question_get_tag(q);
 }
 
 void client_ask_watch(uint64_t id, bool on, bool is_gone, void *userdata) {
@@ -276,50 +305,67 @@ void client_ask_watch(uint64_t id, bool on, bool is_gone, void *userdata) {
         wire_store_u64(payload, id);
         payload[8] = 0;
         /* Tag 0 is no question's: the answer is of no interest. Without memory, we get events that we do not want */
-        if (sender_control(&client->sender, WIRE_ASK, WIRE_ASK_WATCH, 0, payload, sizeof(payload)) >= 0)
+        if (sender_control(&client->sender, &(WireHeader) { .length = sizeof(payload), .type = WIRE_ASK, .kind = WIRE_ASK_WATCH },
+                           payload) >= 0)
                 client_output(client);
 }
 
-static void client_send_waiting(DirectClient *client, Waiting *waiting, uint64_t id) {
+/* What becomes of a message to a name: `error` 0, it is sent to `id`. */
+static void client_release_waiting(DirectClient *client, Waiting *waiting, const char *name, uint64_t id, int error) {
+        uint64_t n_failed = 0;
+        int failure = error;
+
         while (waiting) {
                 Waiting *next = waiting->next;
+                int r = error;
 
                 waiting->envelope.target = id;
-                if (sender_message(&client->sender, &waiting->envelope, waiting->data, waiting->size, NULL) < 0)
-                        client_push_event(client,
-                                          &(DirectEvent) { .type = DIRECT_EVENT_UNDELIVERED, .error = -ENOMEM, .id = id });
+                if (r == 0)
+                        r = sender_message(&client->sender, &waiting->envelope, waiting->data, waiting->size, waiting->sent);
+                if (r < 0) {
+                        failure = r;
+                        n_failed += !waiting->sent;
+                        if (waiting->sent) {
+                                waiting->sent->next = NULL;
+                                sender_tell(&client->sender, waiting->sent, r);
+                        }
+                }
                 free(waiting);
                 waiting = next;
         }
-        client_output(client);
+        if (n_failed > 0)
+                client_push_event(client, &(DirectEvent) {
+                        .type = DIRECT_EVENT_UNDELIVERED, .error = failure, .id = id, .name = name, .count = n_failed });
 }
 
-static void client_drop_waiting(DirectClient *client, Waiting *waiting, const char *name, int error) {
-        while (waiting) {
-                Waiting *next = waiting->next;
+static void client_drop_name(DirectClient *client, Name *name, int error) {
+        client_release_waiting(client, names_take_waiting(&client->names, name), name->text, 0, error);
+        names_remove(&client->names, name);
+}
 
-                client_push_event(client, &(DirectEvent) { .type = DIRECT_EVENT_UNDELIVERED, .error = error, .name = name });
-                free(waiting);
-                waiting = next;
-        }
+void client_drop_names(DirectClient *client, int error) {
+        Name *name;
+
+        while ((name = names_find_unknown(&client->names)))
+                client_drop_name(client, name, error);
 }
 
 static void name_done(Question *q, void *userdata) {
         DirectClient *client = userdata;
         uint64_t id = q->answer.id;
-        Waiting *waiting;
+        int r = q->result;
         Name *name;
 
         name = names_find(&client->names, q->name);
-        if (name && name->id == 0 && client->session.state == SESSION_UP) {
-                waiting = names_take_waiting(&client->names, name);
-                if (q->result == 0 && watches_use(&client->watches, id) == 0) {
+        if (name && name->id == 0) {
+                if (r == 0)
+                        r = watches_use(&client->watches, id);
+                if (r == 0) {
                         names_resolve(&client->names, name, id);
-                        client_send_waiting(client, waiting, id);
-                } else {
-                        client_drop_waiting(client, waiting, q->name, q->result < 0 ? q->result : -ENOMEM);
-                        names_remove(&client->names, name);
-                }
+                        client_release_waiting(client, names_take_waiting(&client->names, name), name->text, id, 0);
+                        client_output(client);
+                } else
+                        client_drop_name(client, name, r);
         }
         question_free(q);
 }
@@ -345,6 +391,8 @@ static void question_deliver(DirectClient *client, Notice *notice) {
                 client_set_error(client, "%s", q->text && *q->text ? q->text : strerror(-q->result));
         switch (q->kind) {
         case QUESTION_CALL:
+                if (q->answer.reply)
+                        client_taken(client, q->answer.reply);
                 q->handler.call(client, q->result, q->answer.reply, q->userdata);
                 q->answer.reply = NULL;
                 break;

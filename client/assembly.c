@@ -11,15 +11,15 @@
 
 #include "client/assembly.h"
 
-typedef struct Source {
+typedef struct Origin {
         MapNode by_id;
         List parts;
-} Source;
+} Origin;
 
 typedef struct Part {
         MapNode by_stream;
         List of_source;
-        Source *owner;
+        Origin *owner;
         uint64_t source;
         uint64_t total;
         uint64_t received;
@@ -29,6 +29,7 @@ typedef struct Part {
         uint16_t kind;
         uint8_t flags;
         bool is_broadcast;
+        bool is_reliable;
 } Part;
 
 static bool header_is_broadcast(const WireHeader *header) {
@@ -56,24 +57,24 @@ static Part *assembly_find(const Assembly *a, const WireHeader *header) {
         return NULL;
 }
 
-static Source *assembly_get_source(Assembly *a, uint64_t id) {
+static Origin *assembly_get_origin(Assembly *a, uint64_t id) {
         MapNode *node;
-        Source *source;
+        Origin *source;
 
         node = map_find(&a->by_source, id);
         if (node)
-                return container_of(node, Source, by_id);
+                return container_of(node, Origin, by_id);
         source = malloc(sizeof(*source));
         if (!source)
                 return NULL;
-        *source = (Source) {};
+        *source = (Origin) {};
         list_init(&source->parts);
         map_insert(&a->by_source, &source->by_id, id);
         a->callbacks->source(id, true, a->userdata);
         return source;
 }
 
-static void assembly_put_source(Assembly *a, Source *source) {
+static void assembly_put_origin(Assembly *a, Origin *source) {
         if (!list_is_empty(&source->parts))
                 return;
         map_remove(&a->by_source, &source->by_id);
@@ -84,7 +85,7 @@ static void assembly_put_source(Assembly *a, Source *source) {
 static void part_free(Assembly *a, Part *part) {
         map_remove(&a->by_stream, &part->by_stream);
         list_remove(&part->of_source);
-        assembly_put_source(a, part->owner);
+        assembly_put_origin(a, part->owner);
         if (part->message)
                 a->n_held -= part->message->size;
         direct_message_free(part->message);
@@ -145,17 +146,17 @@ static void part_finish(Assembly *a, Part *part) {
 }
 
 static int assembly_begin(Assembly *a, const WireHeader *header, uint64_t total, Part **ret) {
-        Source *source;
+        Origin *source;
         Part *part;
 
         if (a->by_stream.n_nodes >= ASSEMBLY_STREAMS_MAX)
                 return -ENOBUFS;
-        source = assembly_get_source(a, header->source);
+        source = assembly_get_origin(a, header->source);
         if (!source)
                 return -ENOMEM;
         part = malloc(sizeof(*part));
         if (!part) {
-                assembly_put_source(a, source);
+                assembly_put_origin(a, source);
                 return -ENOMEM;
         }
         *part = (Part) {
@@ -166,6 +167,7 @@ static int assembly_begin(Assembly *a, const WireHeader *header, uint64_t total,
                 .kind = header->kind,
                 .tag = header->tag,
                 .flags = header->flags,
+                .is_reliable = header->flags & WIRE_RELIABLE,
                 .total = total,
         };
         if (total <= a->max_message && a->n_held <= a->max_message * (ASSEMBLY_HELD_FACTOR - 1))
@@ -201,6 +203,8 @@ static int part_add(Assembly *a, Part *part, const uint8_t *data, size_t size, b
         if (size == 0 && !is_last)
                 return 0;
         r = part_emit(a, part, data, size, is_last, false);
+        if (r < 0 && part->is_reliable && part->received > 0)
+                return r; /* it will come again */
         if (r < 0)
                 part_fail(a, part);
         else if (is_last)
@@ -260,7 +264,35 @@ int assembly_frame(Assembly *a, const WireHeader *header, const uint8_t *payload
         return part_add(a, part, payload, size, is_last);
 }
 
-static void source_fail(Assembly *a, Source *source) {
+static void assembly_fail_some(Assembly *a, uint64_t source, bool (*is_lost)(const Part *part, uint64_t source)) {
+        MapNode *next;
+
+        for (MapNode *node = map_next(&a->by_stream, NULL); node; node = next) {
+                Part *part = container_of(node, Part, by_stream);
+
+                next = map_next(&a->by_stream, node);
+                if (is_lost(part, source))
+                        part_fail(a, part);
+        }
+}
+
+static bool part_is_unreliable(const Part *part, uint64_t source) {
+        return !part->is_reliable;
+}
+
+static bool part_is_broadcast_of(const Part *part, uint64_t source) {
+        return part->is_broadcast && part->source == source;
+}
+
+void assembly_link_lost(Assembly *a) {
+        assembly_fail_some(a, 0, part_is_unreliable);
+}
+
+void assembly_broadcasts_lost(Assembly *a, uint64_t source) {
+        assembly_fail_some(a, source, part_is_broadcast_of);
+}
+
+static void source_fail(Assembly *a, Origin *source) {
         bool more = true;
 
         while (more) {
@@ -276,14 +308,14 @@ void assembly_source_gone(Assembly *a, uint64_t id) {
 
         node = map_find(&a->by_source, id);
         if (node)
-                source_fail(a, container_of(node, Source, by_id));
+                source_fail(a, container_of(node, Origin, by_id));
 }
 
 void assembly_reset(Assembly *a) {
         MapNode *node;
 
         while ((node = map_any(&a->by_source)))
-                source_fail(a, container_of(node, Source, by_id));
+                source_fail(a, container_of(node, Origin, by_id));
 }
 
 void assembly_deinit(Assembly *a) {

@@ -17,7 +17,7 @@ typedef struct AssemblyCallbacks {
 
 typedef struct Assembly {
         Map by_stream; /* of Part */
-        Map by_source; /* of Source */
+        Map by_source; /* of Origin */
         uint64_t max_message;
         uint64_t n_held; /* bytes set aside for messages that are put together */
         const AssemblyCallbacks *callbacks;
@@ -38,11 +38,15 @@ enum {
 void assembly_init(Assembly *a, const AssemblyCallbacks *callbacks, void *userdata);
 void assembly_deinit(Assembly *a);
 
-/* One DATA frame. 0; -EBADMSG: it fits no message, and was dropped together with the message that it belongs to; or -ENOMEM, the
- * same. */
+/* One DATA frame. 0; -EBADMSG: it fits no message, and was dropped together with the message that it belongs to; or -ENOMEM: the same, but
+ * if it is reliable, as if it had not come. */
 int assembly_frame(Assembly *a, const WireHeader *header, const uint8_t *payload);
 
-/* No more will come: of this source (it has left), or of any (the link was lost). Streams end with a part that is last and
+/* No more will come: of this source (it has left), or of any (our session ended). Streams end with a part that is last and
  * failed, messages that were put together are dropped. */
+/* The link was lost, and with it the rest of what is not reliable; broadcasts of this source are lost. */
+void assembly_link_lost(Assembly *a);
+void assembly_broadcasts_lost(Assembly *a, uint64_t source);
+
 void assembly_source_gone(Assembly *a, uint64_t source);
 void assembly_reset(Assembly *a);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Owns the copy of the message, or the descriptor that it is read from. It sends nothing: the sender asks for a frame when it
- * has room for one, so that bulk never piles up ahead of the small messages, and a file takes no memory.
+/* Owns the copy of the message, or the descriptor that it is read from. It sends nothing: the flow asks for a frame when it has
+ * credit and room for one, so that bulk never piles up ahead of the small messages, and a file takes no memory.
  *
  * A message that can't be finished ends with an empty frame LAST|FAILED: its receiver finds fewer bytes than were announced, or
  * sees the flag if no number was. */
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -25,71 +26,53 @@ static Bulk *bulk_new(BulkSource source, const Envelope *envelope, uint32_t stre
         if (!bulk)
                 return NULL;
         *bulk = (Bulk) {
-                .n_references = 1,
                 .source = source,
                 .envelope = *envelope,
                 .stream = stream,
+                .payload_max = WIRE_PAYLOAD_MAX,
                 .total = total,
                 .fd = -1,
         };
-        list_init(&bulk->turns);
         return bulk;
 }
 
-int bulk_new_memory(Bulk **ret, const Envelope *envelope, uint32_t stream, const void *data, size_t size, Sent *sent) {
+Bulk *bulk_new_memory(BlockPool *pool, const Envelope *envelope, uint32_t stream, const void *data, size_t size, Sent *sent) {
         Bulk *bulk;
 
         bulk = bulk_new(BULK_MEMORY, envelope, stream, size);
         if (!bulk)
-                return -ENOMEM;
-        bulk->data = malloc(size > 0 ? size : 1);
-        if (!bulk->data) {
-                bulk_unref(bulk);
-                return -ENOMEM;
-        }
-        if (size > 0)
-                memcpy(bulk->data, data, size);
-        bulk->ended = true;
+                return NULL;
+        bulk->memory = block_new(pool, size);
+        if (!bulk->memory)
+                return bulk_free(bulk, pool);
+        memcpy(bulk->memory->data, data, size);
         bulk->sent = sent;
-        *ret = bulk;
-        return 0;
+        return bulk;
 }
 
-int bulk_new_stream(Bulk **ret, const Envelope *envelope, uint32_t stream, uint64_t total) {
-        Bulk *bulk;
-
-        bulk = bulk_new(BULK_STREAM, envelope, stream, total);
-        if (!bulk)
-                return -ENOMEM;
-        *ret = bulk;
-        return 0;
+Bulk *bulk_new_stream(const Envelope *envelope, uint32_t stream, uint64_t total) {
+        return bulk_new(BULK_STREAM, envelope, stream, total);
 }
 
-int bulk_new_fd(Bulk **ret, const Envelope *envelope, uint32_t stream, int fd, bool is_file, uint64_t total, int epoll_fd,
-                Sent *sent) {
+Bulk *bulk_new_fd(const Envelope *envelope, uint32_t stream, int fd, bool is_file, uint64_t total, int epoll_fd, Sent *sent) {
         Bulk *bulk;
 
         bulk = bulk_new(is_file ? BULK_FILE : BULK_PIPE, envelope, stream, total);
         if (!bulk)
-                return -ENOMEM;
+                return NULL;
         bulk->fd = fd;
         bulk->epoll_fd = epoll_fd;
         bulk->sent = sent;
-        *ret = bulk;
-        return 0;
-}
-
-Bulk *bulk_ref(Bulk *bulk) {
-        bulk->n_references++;
         return bulk;
 }
 
-Bulk *bulk_unref(Bulk *bulk) {
-        if (!bulk || --bulk->n_references > 0)
+Bulk *bulk_free(Bulk *bulk, BlockPool *pool) {
+        if (!bulk)
                 return NULL;
         if (bulk->in_epoll)
                 (void) epoll_ctl(bulk->epoll_fd, EPOLL_CTL_DEL, bulk->fd, NULL);
         close_fd(bulk->fd);
+        block_unref(pool, bulk->memory);
         free(bulk->data);
         free(bulk);
         return NULL;
@@ -121,18 +104,25 @@ int bulk_write(Bulk *bulk, const void *data, size_t size) {
         return 0;
 }
 
-uint64_t bulk_get_queued(const Bulk *bulk) {
-        switch (bulk->source) {
-        case BULK_MEMORY:
-                return bulk->total - bulk->taken;
-        case BULK_STREAM:
-                return bulk->end - bulk->start;
-        default:
-                return 0;
-        }
+/* Where the data of a frame begins: the first one has the total in front. */
+static uint64_t bulk_get_offset(const Bulk *bulk, uint64_t sequence) {
+        return sequence == 1 ? 0 : (sequence - 1) * bulk->payload_max - BULK_PREFIX_SIZE;
 }
 
-bool bulk_is_ready(const Bulk *bulk) {
+uint64_t bulk_get_queued(const Bulk *bulk, uint64_t acked) {
+        uint64_t offset;
+
+        if (bulk->source == BULK_STREAM)
+                return bulk->end - bulk->start;
+        if (bulk->source != BULK_MEMORY)
+                return 0;
+        offset = bulk_get_offset(bulk, acked + 1);
+        return offset < bulk->total ? bulk->total - offset : 0;
+}
+
+bool bulk_is_ready(const Bulk *bulk, uint64_t sequence) {
+        if (bulk->last != 0 && sequence > bulk->last)
+                return false;
         switch (bulk->source) {
         case BULK_STREAM:
                 return bulk->ended || bulk->end > bulk->start;
@@ -143,8 +133,8 @@ bool bulk_is_ready(const Bulk *bulk) {
         }
 }
 
-int bulk_wait(Bulk *bulk) {
-        struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.ptr = bulk };
+int bulk_wait(Bulk *bulk, void *userdata) {
+        struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.ptr = userdata };
 
         if (bulk->source != BULK_PIPE || bulk->never_waits)
                 return 0;
@@ -158,58 +148,73 @@ int bulk_wait(Bulk *bulk) {
         return 0;
 }
 
-static void bulk_store_header(Bulk *bulk, uint8_t *p, uint8_t flags, size_t n_payload) {
+static void bulk_store_header(const Bulk *bulk, uint8_t *p, uint64_t sequence, uint8_t flags, size_t n_payload) {
         wire_header_store(p, &(WireHeader) {
                 .length = (uint32_t) n_payload,
                 .type = WIRE_DATA,
-                .flags = (uint8_t) (bulk->envelope.flags | flags),
+                .flags = (uint8_t) (bulk->envelope.flags | flags | (sequence == 1 && !(flags & WIRE_FAILED) ? WIRE_FIRST : 0)),
                 .kind = bulk->envelope.kind,
                 .target = bulk->envelope.target,
+                .sequence = bulk_is_repeatable(bulk) ? sequence : 0, /* what is stored gets its number when it goes out */
                 .stream = bulk->stream,
                 .tag = bulk->envelope.tag,
         });
 }
 
-/* Tells the receiver that there is no more to come, if it knows of the message at all. */
-static int bulk_abort(Bulk *bulk, ChunkPool *pool, Chunk **ret_chunk) {
-        Chunk *chunk = NULL;
+/* Tells the receiver that there is no more to come. */
+static void bulk_make_failed(Bulk *bulk, uint64_t sequence, Block *block) {
+        bulk->failed = true;
+        bulk->last = sequence;
+        bulk_store_header(bulk, block->data, sequence, WIRE_LAST | WIRE_FAILED, 0);
+        block->n_data = WIRE_HEADER_SIZE;
+}
 
-        if (bulk->begun) {
-                chunk = chunk_new(pool, WIRE_HEADER_SIZE);
-                if (!chunk)
-                        return -ENOMEM;
-                bulk_store_header(bulk, chunk->data, WIRE_LAST | WIRE_FAILED, 0);
-                chunk->n_data = WIRE_HEADER_SIZE;
+/* How much of a message whose total is known is in this frame. A message that fits one frame announces no total. */
+static size_t bulk_get_part(const Bulk *bulk, uint64_t sequence, uint64_t offset, size_t *ret_prefix) {
+        size_t room;
+
+        *ret_prefix = sequence == 1 && bulk->total > bulk->payload_max ? BULK_PREFIX_SIZE : 0;
+        room = bulk->payload_max - *ret_prefix;
+        return bulk->total - offset < room ? (size_t) (bulk->total - offset) : room;
+}
+
+static bool bulk_read_all(int fd, uint8_t *p, size_t size, uint64_t offset) {
+        while (size > 0) {
+                ssize_t n = pread(fd, p, size, (off_t) offset);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return false; /* it has become shorter, or can't be read */
+                p += n;
+                size -= (size_t) n;
+                offset += (size_t) n;
         }
-        *ret_chunk = chunk;
-        return -EIO;
+        return true;
 }
 
-/* The next fragment of a message in memory goes out from where it is. */
-static Chunk *bulk_next_memory(Bulk *bulk, ChunkPool *pool, size_t payload_max, bool *ret_last) {
-        size_t n_prefix = bulk->begun ? 0 : BULK_PREFIX_SIZE, n = payload_max - n_prefix;
-        uint64_t left = bulk->total - bulk->taken;
-        Chunk *chunk;
+/* A frame of a message in memory or of a file: its place follows from its number. */
+static void bulk_make_again(Bulk *bulk, uint64_t sequence, Block *block) {
+        uint64_t offset = bulk_get_offset(bulk, sequence);
+        size_t n_prefix, n = bulk_get_part(bulk, sequence, offset, &n_prefix);
+        bool is_last = offset + n == bulk->total;
+        uint8_t *p = block->data + WIRE_HEADER_SIZE;
 
-        chunk = chunk_new(pool, WIRE_HEADER_SIZE + BULK_PREFIX_SIZE);
-        if (!chunk)
-                return NULL;
-        *ret_last = left <= n;
-        if (left < n)
-                n = (size_t) left;
-        bulk_store_header(bulk, chunk->data, (uint8_t) ((bulk->begun ? 0 : WIRE_FIRST) | (*ret_last ? WIRE_LAST : 0)),
-                          n_prefix + n);
+        if (bulk->failed || (bulk->source == BULK_FILE && !bulk_read_all(bulk->fd, p + n_prefix, n, offset))) {
+                bulk_make_failed(bulk, sequence, block);
+                return;
+        }
+        if (bulk->source == BULK_MEMORY)
+                memcpy(p + n_prefix, bulk->memory->data + offset, n);
         if (n_prefix > 0)
-                wire_store_u64(chunk->data + WIRE_HEADER_SIZE, bulk->total);
-        chunk->n_data = WIRE_HEADER_SIZE + n_prefix;
-        chunk->payload = bulk->data + bulk->taken;
-        chunk->n_payload = n;
-        chunk->n_queued = n;
-        chunk->bulk = bulk_ref(bulk);
-        return chunk;
+                wire_store_u64(p, bulk->total);
+        if (is_last)
+                bulk->last = sequence;
+        bulk_store_header(bulk, block->data, sequence, is_last ? WIRE_LAST : 0, n_prefix + n);
+        block->n_data = WIRE_HEADER_SIZE + n_prefix + n;
 }
 
-/* Reads up to `size` bytes of what comes next: their number, 0 at the end, -EAGAIN, or an error. */
+/* Reads up to `size` bytes of what comes next: their number, 0 at the end, -EAGAIN, or -EIO. */
 static ssize_t bulk_read(Bulk *bulk, uint8_t *p, size_t size) {
         ssize_t n;
 
@@ -223,10 +228,9 @@ static ssize_t bulk_read(Bulk *bulk, uint8_t *p, size_t size) {
                         bulk->start = bulk->end = 0;
                 return (ssize_t) size;
         }
-        if (bulk->source == BULK_FILE)
-                n = pread(bulk->fd, p, size, (off_t) bulk->taken);
-        else
-                n = read(bulk->fd, p, size);
+        if (bulk->broken)
+                return -EIO;
+        n = read(bulk->fd, p, size);
         if (n < 0)
                 return errno == EINTR || errno == EAGAIN ? -EAGAIN : -EIO;
         return n;
@@ -239,70 +243,70 @@ static bool bulk_is_over(const Bulk *bulk, size_t n) {
         return n == 0 || (bulk->total != WIRE_SIZE_UNKNOWN && bulk->taken + n == bulk->total);
 }
 
-/* What was read goes out, with what belongs in front of it. */
-static void bulk_store_frame(Bulk *bulk, Chunk *chunk, size_t n_prefix, size_t n, bool is_last) {
-        uint8_t *p = chunk->data + WIRE_HEADER_SIZE;
+int bulk_make(Bulk *bulk, uint64_t sequence, Block *block) {
+        size_t n_prefix = sequence == 1 ? BULK_PREFIX_SIZE : 0, size = bulk->payload_max - n_prefix;
+        uint8_t *p = block->data + WIRE_HEADER_SIZE;
+        bool is_last;
+        ssize_t n;
 
+        if (bulk_is_repeatable(bulk)) {
+                bulk_make_again(bulk, sequence, block);
+                return 0;
+        }
+        if (bulk->total != WIRE_SIZE_UNKNOWN && bulk->total - bulk->taken < size)
+                size = (size_t) (bulk->total - bulk->taken);
+        n = bulk_read(bulk, p + n_prefix, size);
+        if (n == -EAGAIN)
+                return -EAGAIN;
+        is_last = n >= 0 && bulk_is_over(bulk, (size_t) n);
+        if (n < 0 || (is_last && bulk->total != WIRE_SIZE_UNKNOWN && bulk->taken + (size_t) n < bulk->total)) {
+                bulk_make_failed(bulk, sequence, block); /* or the program ended its stream early */
+                return 0;
+        }
         if (is_last && n_prefix > 0) {
-                memmove(p, p + n_prefix, n); /* it is one frame after all, and those announce no total */
+                memmove(p, p + n_prefix, (size_t) n); /* it is one frame after all, and those announce no total */
                 n_prefix = 0;
         }
         if (n_prefix > 0)
                 wire_store_u64(p, bulk->total);
-        bulk_store_header(bulk, chunk->data, (uint8_t) ((bulk->begun ? 0 : WIRE_FIRST) | (is_last ? WIRE_LAST : 0)),
-                          n_prefix + n);
-        chunk->n_data = WIRE_HEADER_SIZE + n_prefix + n;
-        if (bulk->source == BULK_STREAM)
-                chunk->n_queued = n;
-        bulk->taken += n;
-}
-
-static int bulk_next_read(Bulk *bulk, ChunkPool *pool, size_t payload_max, Chunk **ret_chunk, bool *ret_last) {
-        size_t n_prefix = bulk->begun ? 0 : BULK_PREFIX_SIZE, size = payload_max - n_prefix;
-        Chunk *chunk;
-        bool is_last;
-        ssize_t n;
-
-        chunk = chunk_new(pool, WIRE_HEADER_SIZE + payload_max);
-        if (!chunk)
-                return -ENOMEM;
-        if (bulk->total != WIRE_SIZE_UNKNOWN && bulk->total - bulk->taken < size)
-                size = (size_t) (bulk->total - bulk->taken);
-        n = bulk_read(bulk, chunk->data + WIRE_HEADER_SIZE + n_prefix, size);
-        if (n >= 0) {
-                is_last = bulk_is_over(bulk, (size_t) n);
-                if (is_last && bulk->total != WIRE_SIZE_UNKNOWN && bulk->taken + (size_t) n < bulk->total)
-                        n = -EIO; /* the file has become shorter, or the program ended its stream early */
-        }
-        if (n < 0) {
-                chunk_free(pool, chunk);
-                return (int) n;
-        }
-        bulk_store_frame(bulk, chunk, n_prefix, (size_t) n, is_last);
-        *ret_last = is_last;
-        *ret_chunk = chunk;
+        if (is_last)
+                bulk->last = sequence;
+        bulk_store_header(bulk, block->data, sequence, is_last ? WIRE_LAST : 0, n_prefix + (size_t) n);
+        block->n_data = WIRE_HEADER_SIZE + n_prefix + (size_t) n;
+        bulk->taken += (size_t) n;
         return 0;
 }
 
-int bulk_next(Bulk *bulk, ChunkPool *pool, size_t payload_max, Chunk **ret_chunk, bool *ret_last) {
-        Chunk *chunk;
-        int r;
+/* A fragment of a message in memory goes out from where it is. */
+static void bulk_send_memory(Bulk *bulk, uint64_t sequence, Line *line, BlockPool *pool, Block *block, size_t *ret_size) {
+        uint64_t offset = bulk_get_offset(bulk, sequence);
+        size_t n_prefix, n = bulk_get_part(bulk, sequence, offset, &n_prefix), n_header = WIRE_HEADER_SIZE + n_prefix;
+        bool is_last = offset + n == bulk->total;
 
-        if (bulk->source == BULK_MEMORY) {
-                chunk = bulk_next_memory(bulk, pool, payload_max, ret_last);
-                if (!chunk)
-                        return -ENOMEM;
-                bulk->taken += chunk->n_payload;
-                *ret_chunk = chunk;
-                r = 0;
-        } else {
-                r = bulk_next_read(bulk, pool, payload_max, ret_chunk, ret_last);
-                if (r == -EIO) {
-                        *ret_last = true;
-                        return bulk_abort(bulk, pool, ret_chunk);
-                }
+        if (is_last)
+                bulk->last = sequence;
+        bulk_store_header(bulk, block->data, sequence, is_last ? WIRE_LAST : 0, n_prefix + n);
+        if (n_prefix > 0)
+                wire_store_u64(block->data + WIRE_HEADER_SIZE, bulk->total);
+        block->n_data = n_header;
+        line_put(line, pool, block, block->data, n_header, true);
+        line_put(line, pool, bulk->memory, bulk->memory->data + offset, n, false);
+        *ret_size = n_header + n;
+}
+
+int bulk_send(Bulk *bulk, uint64_t sequence, Line *line, BlockPool *pool, size_t *ret_size) {
+        Block *block;
+
+        block = block_new(pool, bulk->source == BULK_MEMORY ? BLOCK_SMALL : BLOCK_LARGE);
+        if (!block)
+                return -ENOMEM;
+        if (bulk->source == BULK_MEMORY)
+                bulk_send_memory(bulk, sequence, line, pool, block, ret_size);
+        else {
+                bulk_make(bulk, sequence, block);
+                line_put(line, pool, block, block->data, block->n_data, false);
+                *ret_size = block->n_data;
         }
-        if (r == 0)
-                bulk->begun = true;
-        return r;
+        block_unref(pool, block);
+        return 0;
 }

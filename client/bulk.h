@@ -6,15 +6,32 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/chunk.h"
-#include "client/map.h"
+#include "client/inbox.h"
+#include "client/line.h"
 #include "client/util.h"
+
+typedef struct Flow Flow;
+typedef struct Sent Sent;
+
+/* Whoever waits for what becomes of a message */
+struct Sent {
+        Notice notice;
+        Sent *next;
+        DirectSendHandler handler; /* NULL: it was sent with a time to live, and nobody else asks */
+        void *userdata;
+        int result;
+        uint64_t ordinal; /* of its frame, among all of its flow; unreliable: the place in line that it ends at */
+        uint64_t deadline; /* USEC_NEVER */
+        List expiring;
+        Flow *flow;
+        uint8_t *frame; /* while it has a deadline */
+};
 
 /* To whom, and as what */
 typedef struct Envelope {
         uint64_t target;
         uint16_t kind;
-        uint8_t flags; /* WIRE_REQUEST, WIRE_REPLY, WIRE_FAILED */
+        uint8_t flags; /* WIRE_RELIABLE, WIRE_REQUEST, WIRE_REPLY, WIRE_FAILED */
         uint32_t tag;
 } Envelope;
 
@@ -22,24 +39,23 @@ typedef enum BulkSource {
         BULK_MEMORY, /* a copy of the whole */
         BULK_FILE,   /* a regular file, read at its own offset */
         BULK_PIPE,   /* anything else that can be read, when the epoll set says so */
-        BULK_STREAM, /* what the program has written and is not sent yet */
+        BULK_STREAM, /* what the program has written and is not in a frame yet */
 } BulkSource;
 
-struct Bulk {
-        MapNode by_stream;
-        List turns; /* among those that can make a frame now; else alone */
-        unsigned n_references;
-
+typedef struct Bulk {
         BulkSource source;
         Envelope envelope;
         uint32_t stream;
+        size_t payload_max;
         uint64_t total; /* WIRE_SIZE_UNKNOWN */
-        uint64_t taken; /* of it, in frames so far */
-        bool begun;     /* FIRST is out */
-        bool ended;     /* the last byte is here */
+        uint64_t taken; /* PIPE, STREAM: of it, in frames so far */
+        uint64_t last;  /* number of the last frame; 0: not known yet */
+        bool ended;     /* STREAM: the last byte is here */
+        bool failed;    /* its last frame says so */
         Sent *sent;
 
-        uint8_t *data; /* BULK_MEMORY: all; BULK_STREAM: n_allocated bytes, in use from start to end */
+        Block *memory; /* MEMORY */
+        uint8_t *data; /* STREAM: n_allocated bytes, in use from start to end */
         size_t start, end, n_allocated;
 
         int fd;
@@ -47,32 +63,41 @@ struct Bulk {
         bool in_epoll;
         bool is_waiting;  /* the epoll set will say when there is something to read */
         bool never_waits; /* the epoll set does not take such a file */
-};
+        bool broken;      /* it will never say anything */
+} Bulk;
 
-/* All take over `sent` (may be NULL) if they succeed. */
-int bulk_new_memory(Bulk **ret, const Envelope *envelope, uint32_t stream, const void *data, size_t size, Sent *sent);
-int bulk_new_stream(Bulk **ret, const Envelope *envelope, uint32_t stream, uint64_t total);
+/* Copies `data`. NULL: no memory. All take over `sent` (may be NULL) if they succeed. */
+Bulk *bulk_new_memory(BlockPool *pool, const Envelope *envelope, uint32_t stream, const void *data, size_t size, Sent *sent);
+Bulk *bulk_new_stream(const Envelope *envelope, uint32_t stream, uint64_t total);
 
 /* Takes `fd` over as well. */
-int bulk_new_fd(Bulk **ret, const Envelope *envelope, uint32_t stream, int fd, bool is_file, uint64_t total, int epoll_fd,
-                Sent *sent);
+Bulk *bulk_new_fd(const Envelope *envelope, uint32_t stream, int fd, bool is_file, uint64_t total, int epoll_fd, Sent *sent);
 
-Bulk *bulk_ref(Bulk *bulk);
-Bulk *bulk_unref(Bulk *bulk);
+/* `sent` is not its business any more. Takes NULL, returns NULL. */
+Bulk *bulk_free(Bulk *bulk, BlockPool *pool);
+
+/* True if each frame can be made again from its number. */
+static inline bool bulk_is_repeatable(const Bulk *bulk) {
+        return bulk->source <= BULK_FILE;
+}
 
 /* Appends to a stream: 0, -EMSGSIZE: more than the total that was announced, or -ENOMEM. */
 int bulk_write(Bulk *bulk, const void *data, size_t size);
 
-/* Bytes that it holds in memory */
-uint64_t bulk_get_queued(const Bulk *bulk);
+/* Bytes that it holds in memory when frames up to `acked` are not needed any more */
+uint64_t bulk_get_queued(const Bulk *bulk, uint64_t acked);
 
-/* True if it can make a frame, or can at least try to. False: a pipe must become readable, a stream must be written to. */
-bool bulk_is_ready(const Bulk *bulk);
+/* True if it can make the frame `sequence`, or can at least try to. False: all are made, a pipe must become readable, a stream must be
+ * written to. */
+bool bulk_is_ready(const Bulk *bulk, uint64_t sequence);
 
-/* Asks the epoll set to say when the pipe is readable, once: the caller clears is_waiting then. Does nothing for other sources.
+/* Asks the epoll set to say (as `userdata`) when the pipe is readable, once: the caller clears is_waiting then. Does nothing for other sources.
  * 0, or an error: it never will. */
-int bulk_wait(Bulk *bulk);
+int bulk_wait(Bulk *bulk, void *userdata);
 
-/* Makes the next frame. 0, and *ret_last says if it is the last one; -EAGAIN: the pipe has nothing; -ENOMEM; or -EIO: the
- * descriptor failed, and the frame tells the receiver so (NULL if it has not heard of the message). */
-int bulk_next(Bulk *bulk, ChunkPool *pool, size_t payload_max, Chunk **ret_chunk, bool *ret_last);
+/* Makes the frame `sequence` (of a pipe or stream: the next) at the start of `block`, which has room for the largest. 0, or -EAGAIN: the pipe
+ * has nothing. What can't be read ends with a frame that says so. */
+int bulk_make(Bulk *bulk, uint64_t sequence, Block *block);
+
+/* Makes the frame `sequence` of a message in memory or a file and puts it in line. 0 and its size, or -ENOMEM. */
+int bulk_send(Bulk *bulk, uint64_t sequence, Line *line, BlockPool *pool, size_t *ret_size);

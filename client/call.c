@@ -14,7 +14,7 @@ enum {
 };
 
 int client_call(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size, Question *q) {
-        Envelope envelope = { .target = target, .kind = kind, .flags = WIRE_REQUEST };
+        Envelope envelope = { .target = target, .kind = kind, .flags = WIRE_RELIABLE | WIRE_REQUEST };
         int r;
 
         q->target = target;
@@ -85,7 +85,7 @@ void client_reply(DirectClient *client, DirectMessage *message, uint8_t flags) {
 }
 
 static int client_send_reply(DirectClient *client, DirectMessage *request, uint8_t flags, const void *data, size_t size) {
-        Envelope envelope = { .flags = (uint8_t) (WIRE_REPLY | flags) };
+        Envelope envelope = { .flags = (uint8_t) (WIRE_RELIABLE | WIRE_REPLY | flags) };
         int r;
 
         if (!request->is_request)

@@ -10,6 +10,8 @@
 
 #include "client/client.h"
 
+#define CLIENT_RETRY_USEC (20 * USEC_PER_MSEC) /* soon, and no busy waiting */
+
 enum {
         CLIENT_DISPATCH_MAX = 1024, /* handlers that one direct_process() calls: the program's other work has its turn */
 };
@@ -34,6 +36,15 @@ int client_check_up(DirectClient *client) {
                 return 0;
         client_set_error(client, "%s", words[client->session.state]);
         return -ENOTCONN;
+}
+
+int client_check_session(DirectClient *client) {
+        return client->session.is_established && client->session.state != SESSION_IDLE ? 0 : client_check_up(client);
+}
+
+void client_put_off(DirectClient *client) {
+        if (client->retry_at == USEC_NEVER)
+                client->retry_at = usec_add(usec_now(), CLIENT_RETRY_USEC);
 }
 
 /* Events */
@@ -87,8 +98,19 @@ void client_push_event(DirectClient *client, const DirectEvent *event) {
 
 /* Messages */
 
+void client_taken(DirectClient *client, DirectMessage *message) {
+        if (!message->receipt.flow)
+                return;
+        intake_take(&message->receipt);
+        if (client->output_since == USEC_NEVER)
+                client->output_since = usec_now(); /* the acknowledgement */
+}
+
 static void message_deliver(DirectClient *client, Notice *notice) {
-        client->message_handler(client, container_of(notice, DirectMessage, notice), client->message_userdata);
+        DirectMessage *message = container_of(notice, DirectMessage, notice);
+
+        client_taken(client, message);
+        client->message_handler(client, message, client->message_userdata);
 }
 
 static void message_cancel(DirectClient *client, Notice *notice) {
@@ -99,6 +121,7 @@ static void client_message(DirectMessage *message, uint8_t flags, void *userdata
         static const NoticeType type = { message_deliver, message_cancel };
         DirectClient *client = userdata;
 
+        intake_attach(&client->intake, &message->receipt);
         if (flags & WIRE_REPLY)
                 client_reply(client, message, flags);
         else
@@ -118,6 +141,30 @@ static void client_name_released(uint64_t id, void *userdata) {
         watches_unuse(&((DirectClient *) userdata)->watches, id);
 }
 
+/* What the intake has to say */
+
+static int client_acknowledge(uint64_t source, uint32_t stream, uint64_t sequence, uint64_t credit, void *userdata) {
+        WireHeader header = { .length = 8, .type = WIRE_ACK, .target = source, .sequence = sequence, .stream = stream };
+        DirectClient *client = userdata;
+        uint8_t payload[8];
+
+        wire_store_u64(payload, credit);
+        return sender_control(&client->sender, &header, payload);
+}
+
+static int client_ask_resend(uint64_t source, uint64_t first, void *userdata) {
+        WireHeader header = { .length = 16, .type = WIRE_RESEND, .target = source };
+        DirectClient *client = userdata;
+        uint8_t payload[16] = {};
+
+        wire_store_u64(payload, first);
+        return sender_control(&client->sender, &header, payload);
+}
+
+static int client_use_watch(uint64_t id, void *userdata) {
+        return watches_use(&((DirectClient *) userdata)->watches, id);
+}
+
 /* The two ends */
 
 static char *program_default(void) {
@@ -134,6 +181,7 @@ static char *program_default(void) {
 static void client_destroyp(DirectClient **client);
 
 int direct_client_new(DirectClient **ret_client) {
+        static const IntakeCallbacks intake_callbacks = { client_acknowledge, client_ask_resend, client_use_watch };
         static const AssemblyCallbacks assembly_callbacks = { client_message, client_message_source };
         __attribute__((cleanup(client_destroyp))) DirectClient *client = NULL;
         int r;
@@ -147,6 +195,7 @@ int direct_client_new(DirectClient **ret_client) {
                 .poller = POLLER_NULL,
                 .send_buffer = CLIENT_SEND_BUFFER_DEFAULT,
                 .reconnect = true,
+                .retry_at = USEC_NEVER,
                 .output_since = USEC_NEVER,
         };
         inbox_init(&client->inbox);
@@ -154,9 +203,10 @@ int direct_client_new(DirectClient **ret_client) {
         watches_init(&client->watches, client_ask_watch, client);
         names_init(&client->names, client_name_released, client);
         questions_init(&client->questions, client_question_finished, client);
+        intake_init(&client->intake, &intake_callbacks, client);
         assembly_init(&client->assembly, &assembly_callbacks, client);
         link_init(&client->link, -1);
-        sender_init(&client->sender, -1, client_sent, client);
+        sender_init(&client->sender, -1, &client_sender_callbacks, client);
         r = poller_init(&client->poller);
         if (r < 0)
                 return r;
@@ -182,12 +232,13 @@ static void client_destroy(DirectClient *client) {
         client->n_inside++; /* nothing is to be waited for any more */
         session_stop(client, -ECANCELED);
         client_cancel_notices(client);
+        questions_deinit(&client->questions);
         names_deinit(&client->names);
         watches_deinit(&client->watches);
-        questions_deinit(&client->questions);
         assembly_deinit(&client->assembly);
         sender_deinit(&client->sender);
         client_cancel_notices(client);
+        intake_deinit(&client->intake);
         link_deinit(&client->link);
         poller_deinit(&client->poller);
         free(client->wanted_name);

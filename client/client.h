@@ -6,6 +6,7 @@
 #include "client/assembly.h"
 #include "client/directclient.h"
 #include "client/inbox.h"
+#include "client/intake.h"
 #include "client/link.h"
 #include "client/names.h"
 #include "client/poller.h"
@@ -19,6 +20,7 @@ struct DirectClient {
         Link link;
         Session session;
         Sender sender;
+        Intake intake;
         Assembly assembly;
         Questions questions;
         Names names;
@@ -35,6 +37,7 @@ struct DirectClient {
         bool flush_is_due;      /* something was queued since the last ping of direct_flush() */
         uint32_t flush_tag;     /* of that ping, */
         uint32_t flush_tag_back; /* and of its last answer */
+        uint64_t retry_at; /* there was no memory, or the service was overloaded: what was put off is tried again; USEC_NEVER: nothing was */
         uint64_t output_since; /* when the first of what is to be written was queued; USEC_NEVER: nothing is */
 
         void *userdata;
@@ -47,8 +50,9 @@ struct DirectClient {
         bool is_polled;     /* the program knows the descriptor */
         bool is_dispatching; /* a handler is being called */
         bool is_waiting;    /* a blocking function waits for an answer: reading goes on above the bound of the inbox */
+        bool is_starved;    /* no memory for what came in: it waits until retry_at */
+        bool watches_all;   /* the service takes no more watches of single clients from us */
         bool is_freed;      /* direct_client_free() was called from a handler */
-        uint32_t bounced_stream; /* the large message that could not be forwarded last */
 
         char error[512];
 };
@@ -65,8 +69,15 @@ __attribute__((format(printf, 2, 3))) void client_set_error(DirectClient *client
 void client_push_event(DirectClient *client, const DirectEvent *event);
 void client_push_event_text(DirectClient *client, const DirectEvent *event, WireText name, WireText text);
 
-/* 0, or -ENOTCONN with the reason in words. */
+/* 0, or -ENOTCONN with the reason in words: the link is up; there is a session, whether or not its link is up. */
 int client_check_up(DirectClient *client);
+int client_check_session(DirectClient *client);
+
+/* Tries again soon what could not be done. */
+void client_put_off(DirectClient *client);
+
+/* A message is being handed to the program. */
+void client_taken(DirectClient *client, DirectMessage *message);
 
 /* transmit.c */
 
@@ -79,7 +90,7 @@ int client_reserve(DirectClient *client, size_t size);
 /* Something was queued: writes it if there is enough. */
 void client_output(DirectClient *client);
 
-void client_sent(Sent *sent, void *userdata);
+extern const SenderCallbacks client_sender_callbacks;
 
 /* loop.c */
 
@@ -112,13 +123,18 @@ bool client_has_frame(const DirectClient *client);
 void client_presence(DirectClient *client, const WirePresence *presence);
 void client_watch_answer(DirectClient *client, uint64_t id, unsigned state);
 void client_bounce(DirectClient *client, const WireHeader *header);
+void client_broadcasts_lost(DirectClient *client, uint64_t source, uint64_t n);
 
 /* ask.c */
 
 /* Puts a question to the service. Takes over `q`, also on failure. */
 int client_ask(DirectClient *client, Question *q);
+/* Messages to names whose ids are not known fail. */
+void client_drop_names(DirectClient *client, int error);
 int client_ask_name(DirectClient *client, const char *name);
 void client_ask_watch(uint64_t id, bool on, bool is_gone, void *userdata);
+/* The link is new: what is not answered is asked again. */
+void client_renew_questions(DirectClient *client);
 int client_answer(DirectClient *client, const WireHeader *header, const uint8_t *payload);
 void client_question_finished(Question *q, void *userdata);
 

@@ -13,8 +13,11 @@
  * meanwhile, but what they would have been told is kept for the next direct_process(). Called from inside a handler, functions
  * that block return -EDEADLK.
  *
+ * Delivery: each message to one client is kept here until the program that it is for has taken it, however often links break or
+ * the service is killed meanwhile, and has one outcome: delivered, or failed with a reason. libdirectclient(7) has the contract.
+ *
  * Errors that any function may return: -EINVAL (a bad argument, or NULL for a handle), -ENOMEM. Errors of all that need the
- * service: -ENOTCONN (never connected, or connection given up), -ECONNRESET (the link was lost while the function waited).
+ * service: -ENOTCONN (never connected, or connection given up), -ECONNRESET (the session ended while the function waited).
  * Errors of all that block: -EDEADLK (called from inside a handler), -EINTR (a signal handler ran), -ENOBUFS (while it waited,
  * more came in than is kept for direct_receive() and direct_process(): 4 MiB and one message of the largest size). */
 
@@ -84,16 +87,18 @@ int direct_set_program(DirectClient *client, const char *program);
  * When 16 of this size are being put together at the same time, further ones arrive as streams of parts too. */
 int direct_set_max_message(DirectClient *client, uint64_t bytes);
 
-/* How many bytes direct_send() takes before it says -EAGAIN (default 4 MiB). One message is always taken when nothing is
- * queued. */
+/* How many bytes the library holds, sent and not delivered yet or still to be sent, before direct_send() says -EAGAIN (default
+ * 4 MiB). One message is always taken when nothing is held. */
 int direct_set_send_buffer(DirectClient *client, uint64_t bytes);
 
 /* How long direct_send() and its kin may wait for room in the send buffer (default 0: never, they return -EAGAIN at once).
  * -ETIMEDOUT if there was none in time. In a handler they do not wait. */
 int direct_set_send_timeout(DirectClient *client, uint64_t usec);
 
-/* Connect again by itself after a lost link (default 1: yes), to the addresses that the host name had at direct_connect(). What
- * was queued and what was under way is lost with the link: handlers are told -ECONNRESET, streams end with a failed part. */
+/* Connect again by itself after a lost link (default 1: yes), to the addresses that the host name had at direct_connect(). The
+ * session goes on: what was under way is sent again, and what is sent meanwhile waits. Only unreliable messages are lost. If the
+ * session can't be resumed, because the link was down for longer than the service keeps it, all that was under way fails with
+ * -ECONNRESET, and DIRECT_EVENT_CONNECTED has resumed 0. */
 int direct_set_reconnect(DirectClient *client, int on);
 
 /* Your own pointer, kept with the handle. */
@@ -139,8 +144,8 @@ int direct_process(DirectClient *client);
 /* Waits until there is something to process, at most `usec`. Returns 1 if there is, 0 if not. Blocks. */
 int direct_wait(DirectClient *client, uint64_t usec);
 
-/* Waits until the service has taken all that was queued, direct_send_fd() included: a program that ends now loses nothing of it on the way
- * there. -ETIMEDOUT. Blocks. */
+/* Waits until each message has its outcome, direct_send_fd() and streams that were ended included, and the service has taken all
+ * that has none: a program that ends now loses nothing. What comes of each message, its handler says. -ETIMEDOUT. Blocks. */
 int direct_flush(DirectClient *client, uint64_t timeout_usec);
 
 /* ---- Events ---- */
@@ -157,8 +162,9 @@ enum {
         DIRECT_EVENT_BACK = 9,
         DIRECT_EVENT_BUSY = 10,
         DIRECT_EVENT_ALIVE = 11,
-        DIRECT_EVENT_UNDELIVERED = 12  /* a message to `id` (or `name`) could not be forwarded: error -ENXIO no such client,
-                                          -EHOSTDOWN it is away, -EACCES refused, -EBUSY overloaded. Not for calls and replies */
+        DIRECT_EVENT_UNDELIVERED = 12, /* `count` messages to `id` (or `name`) that had no handler have failed: error as for a
+                                          DirectSendHandler. Not for calls and replies */
+        DIRECT_EVENT_LOST = 13         /* `count` broadcasts of `id` were missed and can't be had any more */
 };
 
 /* Fields that an event does not use are 0 or "". Texts are valid during the handler only. The struct may grow at its end. */
@@ -171,6 +177,7 @@ typedef struct DirectEvent {
         uint64_t epoch;
         const char *name;
         const char *text;
+        uint64_t count;
 } DirectEvent;
 
 /* Events that come while there is no handler are not kept. */
@@ -179,9 +186,12 @@ int direct_set_event_handler(DirectClient *client, DirectEventHandler handler, v
 
 /* ---- Sending ---- */
 
-/* Called once for each message that was given a handler: 0, the message was handed to the kernel in full; or a negative errno:
- * -ENXIO no such client, -EHOSTDOWN it is away, -ECANCELED the handle was freed or disconnected, -ECONNRESET the link was lost,
- * -EIO the descriptor of direct_send_fd() failed. */
+/* Called once for each message that was given a handler. 0: it is delivered, the program that it is for has taken it:
+ * direct_receive() has returned it or its message handler was called. Or a negative errno, and it will not be sent again; whether
+ * it has arrived is not known unless said so: -ENXIO the client is gone, or never was (then nothing has arrived); -EACCES refused
+ * by policy; -ETIME it was not sent in the time that it had to live (it has not arrived); -ECANCELED the handle was freed or
+ * disconnected; -ECONNRESET the session ended; -EIO the descriptor of direct_send_fd() failed, or the stream was ended too early.
+ * Unreliable messages: 0, handed to the kernel; -ECONNRESET, the link was lost before. */
 typedef void (*DirectSendHandler)(DirectClient *client, int result, void *userdata);
 
 /* Order: messages to one target that fit one frame (65536 bytes) arrive in the order in which they were sent, and so do the
@@ -194,27 +204,52 @@ int direct_send(DirectClient *client, uint64_t target, uint16_t kind, const void
 int direct_send_async(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size,
                       DirectSendHandler handler, void *userdata);
 
+enum {
+        DIRECT_SEND_UNRELIABLE = 1 /* sent once, without acknowledgement: lost with a link, or with a target that is away or gone
+                                      (DIRECT_EVENT_UNDELIVERED: -ENXIO, -EHOSTDOWN). Fits one frame */
+};
+
+/* All zero is how direct_send() sends. The struct may grow at its end. */
+typedef struct DirectSendOptions {
+        unsigned flags;
+        uint64_t time_to_live_usec; /* fails with -ETIME when it has not gone out by then, because the target is away or slow; once it
+                                       has, it is not called back. 0: no limit */
+        DirectSendHandler handler;
+        void *userdata;
+} DirectSendOptions;
+
+/* The same with options; `options_size` is sizeof(DirectSendOptions). -EMSGSIZE: an unreliable message of more than 65536 bytes;
+ * -EINVAL: a flag that is not known, or a time to live for an unreliable message. */
+int direct_send_with(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size,
+                     const DirectSendOptions *options, size_t options_size);
+
 /* The same to a name. The first message to a name asks the service for its id (messages queue behind the question, in order); the
  * answer is kept until that client leaves. Nobody of that name: the handler, or DIRECT_EVENT_UNDELIVERED, says -ENXIO. */
 int direct_send_name(DirectClient *client, const char *name, uint16_t kind, const void *data, size_t size);
+int direct_send_name_async(DirectClient *client, const char *name, uint16_t kind, const void *data, size_t size,
+                           DirectSendHandler handler, void *userdata);
 
-/* Sends to every other client. */
+/* Sends to every other client that is there. A receiver that misses some, because its link was lost or it was too slow, asks for
+ * them; the last 4 MiB of a client's broadcasts are kept for that. What can't be had any more it is told (DIRECT_EVENT_LOST). */
 int direct_broadcast(DirectClient *client, uint16_t kind, const void *data, size_t size);
 
 /* Sends `size` bytes (DIRECT_SIZE_UNKNOWN: to the end of the file) of `fd`, from its offset on for pipes, from 0 for regular
- * files. It is read as it goes out, so it takes no memory; a copy of the descriptor is held, yours may be closed. A pipe is
- * waited for without holding up anything else. Other messages pass it. handler may be NULL. */
+ * files. A file is read as it goes out, and read again where it must be sent again, so it takes no memory and must not change
+ * meanwhile; of a pipe, what is not delivered yet is kept (1 MiB at most). A copy of the descriptor is held, yours may be closed. A
+ * pipe is waited for without holding up anything else. Other messages pass it. handler may be NULL. */
 int direct_send_fd(DirectClient *client, uint64_t target, uint16_t kind, int fd, uint64_t size, DirectSendHandler handler,
                    void *userdata);
 
 /* A large message in pieces that the program makes as it goes: begin (total may be DIRECT_SIZE_UNKNOWN), then write, then end.
  * Writing returns -EAGAIN as direct_send() does; -EMSGSIZE: more than the total; -EPIPE: not open any more, because the target
- * is gone or the link was lost. Ending it before the total is reached tells the receiver that it failed. */
+ * is gone or the session ended. Ending it before the total is reached tells the receiver that it failed. The handler says what
+ * became of the whole. */
 int direct_stream_begin(DirectClient *client, uint64_t target, uint16_t kind, uint64_t total, uint32_t *ret_stream);
 int direct_stream_write(DirectClient *client, uint32_t stream, const void *data, size_t size);
 int direct_stream_end(DirectClient *client, uint32_t stream);
+int direct_stream_end_async(DirectClient *client, uint32_t stream, DirectSendHandler handler, void *userdata);
 
-/* Bytes taken and not yet handed to the kernel (without those of direct_send_fd(), which are not held). */
+/* Bytes taken and not delivered yet (without those of files, which are not held). */
 uint64_t direct_get_queued(DirectClient *client);
 
 /* Bytes handed to the kernel since the handle was made, all that belongs to the protocol included: to see how far a large
@@ -224,7 +259,7 @@ uint64_t direct_get_sent(DirectClient *client);
 /* ---- Receiving ---- */
 
 /* With a handler, direct_process() hands each message to it (the handler owns it: direct_message_free()); without, messages wait
- * for direct_receive(). While more than 4 MiB wait, the library stops reading from the service, which then slows the senders. */
+ * for direct_receive(). What a program does not take its senders keep: each may have some 128 KiB to 1 MiB under way. */
 typedef void (*DirectMessageHandler)(DirectClient *client, DirectMessage *message, void *userdata);
 int direct_set_message_handler(DirectClient *client, DirectMessageHandler handler, void *userdata);
 
@@ -252,7 +287,7 @@ int direct_message_is_failed(const DirectMessage *message);
 
 /* ---- Calls: a message that wants a reply ---- */
 
-/* Sends a request and waits for the reply. -ETIMEDOUT; -ENXIO: no such client; -EHOSTDOWN: it is away; -EPIPE: it died or left
+/* Sends a request and waits for the reply. -ETIMEDOUT (an away target is waited for); -ENXIO: no such client; -EPIPE: it died or left
  * before it replied (at once, not at the timeout); -EREMOTEIO: it replied with an error, direct_get_error() has the words;
  * -EMSGSIZE: the reply is larger than max_message. Messages that come meanwhile are kept for direct_receive(). Blocks. */
 int direct_call(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size, uint64_t timeout_usec,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* From the bytes of the link to what each type of frame means. The service is trusted to be there, not to be right: what does
- * not fit the protocol ends the link. */
+ * not fit the protocol ends the link.
+ *
+ * A handler that has no memory leaves everything as it was: the frame stays where it is and is looked at again a little later. */
 
 #include <errno.h>
 
@@ -13,9 +15,8 @@ typedef int (*FrameHandler)(DirectClient *client, const WireHeader *header, cons
 static int frame_ping(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
         if (header->length > WIRE_PING_MAX)
                 return -EPROTO;
-        (void) sender_control(&client->sender, WIRE_PONG, 0, header->tag, payload,
-                              header->length); /* no memory: we look busy, as we are */
-        return 0;
+        return sender_control(&client->sender, &(WireHeader) { .length = header->length, .type = WIRE_PONG, .tag = header->tag },
+                              payload);
 }
 
 static int frame_pong(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
@@ -23,10 +24,62 @@ static int frame_pong(DirectClient *client, const WireHeader *header, const uint
         return 0;
 }
 
+static int frame_reliable(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        int r;
+
+        r = intake_begin(&client->intake, header);
+        if (r <= 0)
+                return r;
+        r = assembly_frame(&client->assembly, header, payload);
+        intake_end(&client->intake, r != -ENOMEM);
+        return r == -ENOMEM ? r : 0;
+}
+
+static int frame_broadcast(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        int r;
+
+        r = heard_begin(&client->intake, header);
+        if (r <= 0)
+                return r;
+        r = assembly_frame(&client->assembly, header, payload);
+        if (r == -ENOMEM)
+                return r;
+        heard_end(&client->intake);
+        return 0;
+}
+
 static int frame_data(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
         if (header->source == 0 || header->source >= WIRE_TARGET_GROUP || (header->flags & WIRE_RESERVED))
                 return -EPROTO;
+        if ((header->flags & WIRE_RELIABLE) && header->sequence != 0)
+                return header->target == WIRE_TARGET_BROADCAST || (header->flags & WIRE_BROADCAST) ?
+                               frame_broadcast(client, header, payload) : frame_reliable(client, header, payload);
         (void) assembly_frame(&client->assembly, header, payload); /* a frame that fits nothing is its sender's affair */
+        return 0;
+}
+
+static int frame_ack(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        if (header->length >= sizeof(uint64_t)) /* what is wrong with it is its sender's affair, too */
+                (void) sender_ack(&client->sender, header->source, header->stream, header->sequence, wire_load_u64(payload));
+        return 0;
+}
+
+static int frame_resend(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        if (header->length < 2 * sizeof(uint64_t))
+                return 0;
+        return sender_resend(&client->sender, header->source, wire_load_u64(payload), wire_load_u64(payload + 8));
+}
+
+static int frame_mark(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        if (header->source == client->session.id)
+                return 0;
+        return heard_mark(&client->intake, header, header->length >= sizeof(uint64_t) ? wire_load_u64(payload) : 0);
+}
+
+static int frame_lost(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
+        if (header->length >= 2 * sizeof(uint64_t))
+                client_broadcasts_lost(client, header->source,
+                                       heard_lost(&client->intake, header->source, wire_load_u64(payload), wire_load_u64(payload + 8)));
         return 0;
 }
 
@@ -44,11 +97,6 @@ static int frame_presence(DirectClient *client, const WireHeader *header, const 
         return 0;
 }
 
-/* What belongs to flows */
-static int frame_ignore(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
-        return 0;
-}
-
 static const struct {
         FrameHandler greeting; /* before we are accepted */
         FrameHandler up;
@@ -59,11 +107,11 @@ static const struct {
         [WIRE_PING] = { NULL, frame_ping },
         [WIRE_PONG] = { NULL, frame_pong },
         [WIRE_DATA] = { NULL, frame_data },
-        [WIRE_ACK] = { NULL, frame_ignore },
+        [WIRE_ACK] = { NULL, frame_ack },
         [WIRE_BOUNCE] = { NULL, frame_bounce },
-        [WIRE_RESEND] = { NULL, frame_ignore },
-        [WIRE_MARK] = { NULL, frame_ignore },
-        [WIRE_LOST] = { NULL, frame_ignore },
+        [WIRE_RESEND] = { NULL, frame_resend },
+        [WIRE_MARK] = { NULL, frame_mark },
+        [WIRE_LOST] = { NULL, frame_lost },
         [WIRE_ANSWER] = { NULL, client_answer },
         [WIRE_PRESENCE] = { NULL, frame_presence },
 };
@@ -99,6 +147,12 @@ int client_read_frames(DirectClient *client, bool regardless) {
                 wire_header_load(p, &header);
                 link_consume(&client->link, size);
                 r = client_frame(client, &header, p + WIRE_HEADER_SIZE);
+                if (r == -ENOMEM) {
+                        client->link.start -= size;
+                        client->is_starved = true;
+                        client_put_off(client);
+                        return 0;
+                }
                 if (r < 0)
                         return r;
         }

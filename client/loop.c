@@ -19,7 +19,7 @@ static bool session_has_link(const Session *s) {
 bool client_wants_input(const DirectClient *client) {
         const Inbox *inbox = &client->inbox;
 
-        if (client->sender.n_control > SENDER_CONTROL_MAX)
+        if (client->is_starved || client->sender.control.n_bytes > SENDER_CONTROL_MAX)
                 return false;
         if (client->is_waiting)
                 return inbox->weight <= usec_add(INBOX_WEIGHT_MAX, client->assembly.max_message);
@@ -71,8 +71,14 @@ static void client_tell_writable(DirectClient *client) {
 bool client_write(DirectClient *client) {
         int r;
 
-        if (!session_has_link(&client->session) || !sender_has_output(&client->sender))
+        if (!session_has_link(&client->session))
                 return false;
+        if (client->session.state == SESSION_UP && intake_acknowledge(&client->intake) < 0)
+                client_put_off(client);
+        if (!sender_has_output(&client->sender)) {
+                client->output_since = USEC_NEVER;
+                return false;
+        }
         r = sender_write(&client->sender, &client->link);
         if (r < 0 && r != -EAGAIN) {
                 client_link_failed(client, r);
@@ -88,6 +94,13 @@ static void client_expire(DirectClient *client) {
         uint64_t now = usec_now();
 
         questions_expire(&client->questions, now);
+        sender_expire(&client->sender, now);
+        if (client->retry_at <= now) {
+                client->retry_at = USEC_NEVER;
+                client->is_starved = false;
+                if (client->session.state == SESSION_UP)
+                        watches_renew(&client->watches);
+        }
         if (client->session.deadline <= now)
                 session_expire(client);
         if (client->link.fd >= 0 && link_check(&client->link, now) < 0)
@@ -115,7 +128,8 @@ int client_turn(DirectClient *client, int timeout) {
                 else if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && client_wants_input(client))
                         more |= client_read(client);
         }
-        if (!client->link.is_blocked || (events & EPOLLOUT))
+        /* Acknowledgements alone wait for what the program has to say */
+        if (sender_has_output(&client->sender) && (!client->link.is_blocked || (events & EPOLLOUT)))
                 more |= client_write(client);
         return more;
 }
@@ -129,7 +143,8 @@ static bool client_is_pending(const DirectClient *client) {
         const Inbox *inbox = &client->inbox;
 
         return inbox_is_waiting(inbox, client->message_handler) || (inbox->unseen && inbox->messages.first) ||
-               client_has_input(client);
+               client_has_input(client) ||
+               (intake_is_due(&client->intake) && client->session.state == SESSION_UP && !client->link.is_blocked);
 }
 
 static uint32_t client_get_mask(const DirectClient *client) {
@@ -144,6 +159,7 @@ static uint64_t client_get_deadline(const DirectClient *client) {
         uint64_t deadline;
 
         deadline = usec_min(questions_get_deadline(&client->questions), client->session.deadline);
+        deadline = usec_min(deadline, usec_min(sender_get_deadline(&client->sender), client->retry_at));
         return usec_min(deadline, client->link.stall_deadline);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A received message belongs to the program alone and outlives the handle: it holds no reference to anything. */
+/* A message that the program has taken belongs to it alone and outlives the handle: it refers to nothing. */
 
 #include <stdlib.h>
 
@@ -19,6 +19,8 @@ DirectMessage *message_new(size_t size) {
 }
 
 DirectMessage *direct_message_free(DirectMessage *message) {
+        if (message)
+                intake_take(&message->receipt);
         free(message);
         return NULL;
 }

@@ -8,9 +8,11 @@
 
 #include "client/directclient.h"
 #include "client/inbox.h"
+#include "client/intake.h"
 
 struct DirectMessage {
         Notice notice;
+        Receipt receipt; /* until the program has taken it */
         uint64_t source;
         uint64_t offset;
         uint64_t total;

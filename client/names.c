@@ -57,7 +57,7 @@ void names_remove(Names *n, Name *name) {
         free(name);
 }
 
-int names_wait(Names *n, Name *name, const Envelope *envelope, const void *data, size_t size) {
+int names_wait(Names *n, Name *name, const Envelope *envelope, const void *data, size_t size, Sent *sent) {
         Waiting *waiting;
 
         if (size > SIZE_MAX - sizeof(*waiting))
@@ -65,7 +65,7 @@ int names_wait(Names *n, Name *name, const Envelope *envelope, const void *data,
         waiting = malloc(sizeof(*waiting) + size);
         if (!waiting)
                 return -ENOMEM;
-        *waiting = (Waiting) { .envelope = *envelope, .size = size };
+        *waiting = (Waiting) { .envelope = *envelope, .sent = sent, .size = size };
         if (size > 0)
                 memcpy(waiting->data, data, size);
         *name->waiting_last = waiting;
@@ -102,16 +102,23 @@ void names_forget_id(Names *n, uint64_t id) {
                 names_remove(n, container_of(node, Name, by_id));
 }
 
-void names_reset(Names *n) {
+void names_clear(Names *n) {
         MapNode *next;
 
         for (MapNode *node = map_next(&n->by_text, NULL); node; node = next) {
                 Name *name = container_of(node, Name, by_text);
 
                 next = map_next(&n->by_text, node);
-                if (name->id == 0)
+                if (name->id != 0)
                         names_remove(n, name);
         }
+}
+
+Name *names_find_unknown(const Names *n) {
+        for (MapNode *node = NULL; (node = map_next(&n->by_text, node));)
+                if (container_of(node, Name, by_text)->id == 0)
+                        return container_of(node, Name, by_text);
+        return NULL;
 }
 
 void names_deinit(Names *n) {

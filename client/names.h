@@ -14,6 +14,7 @@ typedef struct Waiting Waiting;
 struct Waiting {
         Waiting *next;
         Envelope envelope;
+        Sent *sent; /* or NULL */
         size_t size;
         uint8_t data[];
 };
@@ -52,10 +53,10 @@ Name *names_find(const Names *n, const char *text);
 Name *names_add(Names *n, const char *text);
 void names_remove(Names *n, Name *name);
 
-/* A copy of the message waits. 0 or -ENOMEM. */
-int names_wait(Names *n, Name *name, const Envelope *envelope, const void *data, size_t size);
+/* A copy of the message waits; `sent` (may be NULL) is taken over on success. 0 or -ENOMEM. */
+int names_wait(Names *n, Name *name, const Envelope *envelope, const void *data, size_t size, Sent *sent);
 
-/* Takes the messages that waited: a list, each to be freed. */
+/* Takes the messages that waited: a list, each to be freed, and told what becomes of it. */
 Waiting *names_take_waiting(Names *n, Name *name);
 
 /* The answer. */
@@ -64,5 +65,8 @@ void names_resolve(Names *n, Name *name, uint64_t id);
 /* The client has left: its name is to be asked for again. */
 void names_forget_id(Names *n, uint64_t id);
 
-/* The link is lost: what waited is dropped; what is known stays. */
-void names_reset(Names *n);
+/* The session has ended: what is known is forgotten; what is asked for stays. */
+void names_clear(Names *n);
+
+/* Any name that is not known yet, or NULL. */
+Name *names_find_unknown(const Names *n);

@@ -14,11 +14,35 @@ static void client_peer_event(DirectClient *client, uint64_t id, int type, int r
                                        name, (WireText) {});
 }
 
+void client_broadcasts_lost(DirectClient *client, uint64_t source, uint64_t n) {
+        if (n == 0)
+                return;
+        assembly_broadcasts_lost(&client->assembly, source);
+        client_push_event(client, &(DirectEvent) { .type = DIRECT_EVENT_LOST, .id = source, .count = n });
+}
+
+/* The state of a client that is there, for what is sent to it and asked of it. */
+static void client_peer_state(DirectClient *client, uint64_t id, unsigned state, bool is_back) {
+        if (state == WIRE_STATE_AWAY) {
+                sender_target_away(&client->sender, id);
+                return;
+        }
+        if (is_back)
+                sender_target_back(&client->sender, id);
+        else
+                sender_target_alive(&client->sender, id);
+        if (is_back && heard_back(&client->intake, id) < 0)
+                client_put_off(client);
+}
+
 /* `error` is what calls to it end with. */
 static void client_peer_left(DirectClient *client, uint64_t id, int reason, WireText name, int error) {
         assembly_source_gone(&client->assembly, id);
         questions_finish_calls(&client->questions, id, error);
         names_forget_id(&client->names, id);
+        sender_target_gone(&client->sender, id, -ENXIO);
+        client_broadcasts_lost(client, id, heard_missing(&client->intake, id));
+        intake_source_gone(&client->intake, id);
         client_peer_event(client, id, DIRECT_EVENT_LEFT, reason, name);
         watches_forget(&client->watches, id);
 }
@@ -44,6 +68,8 @@ void client_presence(DirectClient *client, const WirePresence *presence) {
                 client_peer_left(client, presence->id, presence->reason, presence->name, -EPIPE);
                 return;
         }
+        if (presence->event != WIRE_EVENT_JOINED)
+                client_peer_state(client, presence->id, events[presence->event].state, presence->event == WIRE_EVENT_BACK);
         watch = watches_find(&client->watches, presence->id);
         if (watch)
                 watch->state = (uint8_t) events[presence->event].state;
@@ -64,6 +90,7 @@ void client_watch_answer(DirectClient *client, uint64_t id, unsigned state) {
                 client_peer_left(client, id, DIRECT_REASON_NONE, (WireText) {}, -ENXIO);
                 return;
         }
+        client_peer_state(client, id, state, false);
         before = watch->state == WIRE_STATE_UNKNOWN ? WIRE_STATE_ALIVE : watch->state;
         watch->state = (uint8_t) state;
         if (before == state)
@@ -82,25 +109,27 @@ void client_bounce(DirectClient *client, const WireHeader *header) {
                 [WIRE_BOUNCE_OVERLOADED] = -EBUSY,
         };
         int error = errors[header->kind < N_ELEMENTS(errors) ? header->kind : 0];
-        int r = -ENOENT;
-        Question *q;
 
-        if (error == -ENXIO)
-                names_forget_id(&client->names, header->target);
-        if (header->stream != 0)
-                r = sender_bounce(&client->sender, header->target, header->stream, error);
-        if (header->tag != 0) {
-                /* A request: its call is told. Or a reply: nobody waits for it any more. */
-                q = questions_find(&client->questions, header->tag);
-                if (q && q->kind == QUESTION_CALL && q->target == header->target)
-                        questions_finish(&client->questions, q, error, NULL, 0);
+        if (header->kind == WIRE_BOUNCE_NO_CLIENT)
+                client_peer_left(client, header->target, DIRECT_REASON_NONE, (WireText) {}, -ENXIO);
+        if (header->sequence == 0) {
+                client_push_event(client, &(DirectEvent) {
+                        .type = DIRECT_EVENT_UNDELIVERED, .error = error, .id = header->target, .count = 1 });
                 return;
         }
-        if (r == 1)
-                return; /* its handler is told */
-        /* The frames of a large message that were under way come back one by one */
-        if (header->stream != 0 && r == -ENOENT && header->stream == client->bounced_stream)
-                return;
-        client->bounced_stream = header->stream;
-        client_push_event(client, &(DirectEvent) { .type = DIRECT_EVENT_UNDELIVERED, .error = error, .id = header->target });
+        switch (header->kind) {
+        case WIRE_BOUNCE_AWAY:
+                sender_target_away(&client->sender, header->target); /* its PRESENCE says when to go on */
+                break;
+        case WIRE_BOUNCE_POLICY:
+                questions_finish_calls(&client->questions, header->target, error);
+                sender_target_gone(&client->sender, header->target, error);
+                break;
+        case WIRE_BOUNCE_OVERLOADED:
+                sender_target_away(&client->sender, header->target);
+                client_put_off(client); /* then its state is asked for, and that it is there lets the flow go on */
+                break;
+        default:
+                break;
+        }
 }

@@ -159,7 +159,7 @@ void questions_expire(Questions *qs, uint64_t now) {
 }
 
 /* All are taken out before the first is told: what is told may put new questions, and end others. */
-static void questions_finish_some(Questions *qs, uint64_t target, int result) {
+static void questions_finish_some(Questions *qs, bool only_calls, uint64_t target, int result) {
         Question *first = NULL, **last = &first;
         MapNode *next;
 
@@ -167,7 +167,7 @@ static void questions_finish_some(Questions *qs, uint64_t target, int result) {
                 Question *q = container_of(node, Question, by_tag);
 
                 next = map_next(&qs->by_tag, node);
-                if (target != 0 && (q->kind != QUESTION_CALL || q->target != target))
+                if (only_calls && (q->kind != QUESTION_CALL || (target != 0 && q->target != target)))
                         continue;
                 questions_remove(qs, q);
                 q->next = NULL;
@@ -184,11 +184,11 @@ static void questions_finish_some(Questions *qs, uint64_t target, int result) {
 
 void questions_finish_calls(Questions *qs, uint64_t target, int result) {
         if (qs->n_calls > 0)
-                questions_finish_some(qs, target, result);
+                questions_finish_some(qs, true, target, result);
 }
 
 void questions_finish_all(Questions *qs, int result) {
-        questions_finish_some(qs, 0, result);
+        questions_finish_some(qs, false, 0, result);
 }
 
 void questions_deinit(Questions *qs) {

@@ -94,7 +94,7 @@ void questions_remove(Questions *qs, Question *q);
 
 uint64_t questions_get_deadline(const Questions *qs);
 
-/* Ends those whose time is over with -ETIMEDOUT; all of them; all calls to one client. */
+/* Ends those whose time is over with -ETIMEDOUT; all of them; all calls to one client (0: to any). */
 void questions_expire(Questions *qs, uint64_t now);
 void questions_finish_all(Questions *qs, int result);
 void questions_finish_calls(Questions *qs, uint64_t target, int result);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Two steps. Small frames are copied one behind the other into chunks (`ready`), large messages wait as a Bulk each. A little at
- * a time is put in line for the socket (`out`): a chunk, a frame of a bulk, a frame of the next bulk, a chunk. What is in line
- * is kept short, because a small message that comes now has to go behind it.
+/* Messages wait in the flow that they belong to. A little at a time is put in line for the socket: what the library itself has to
+ * say, then in turn unreliable messages and those flows that can send. What is in line is kept short, because a small message
+ * that comes now has to go behind it.
  *
- * The Sender owns all of that. It does not know about credit or acknowledgements: the flows will stand between it and the
- * link. */
+ * The Sender owns all of that: it is told what becomes of targets and links (targets.c) and has no opinion of its own. */
 
 #include <errno.h>
 #include <string.h>
@@ -14,101 +13,117 @@
 #include "client/send.h"
 
 enum {
-        SENDER_LINE_MAX = 192 * 1024, /* in line for the socket: enough that one call writes three full frames */
-        SENDER_IOV_MAX = 32,
         SENDER_WRITES_MAX = 8, /* in one turn of the loop */
+        SENDER_TURN_SIZE = 64 * 1024, /* of small messages, before it is a bulk's turn */
 };
 
-void sender_init(Sender *s, int epoll_fd, void (*sent)(Sent *sent, void *userdata), void *userdata) {
-        *s = (Sender) { .epoll_fd = epoll_fd, .payload_max = WIRE_PAYLOAD_MAX, .sent = sent, .userdata = userdata };
-        s->ready_last = &s->ready;
-        s->out_last = &s->out;
-        list_init(&s->turns);
-}
-
-static void sender_tell(Sender *s, Sent *sent, int result) {
-        while (sent) {
-                Sent *next = sent->next;
-
-                sent->result = result;
-                s->sent(sent, s->userdata);
-                sent = next;
-        }
-}
-
-static void sender_drop_chunks(Sender *s, Chunk *chunk, int result) {
-        while (chunk) {
-                Chunk *next = chunk->next;
-
-                sender_tell(s, chunk->sent, result);
-                chunk_free(&s->pool, chunk);
-                chunk = next;
-        }
-}
-
-static void sender_drop_bulk(Sender *s, Bulk *bulk, int result) {
-        map_remove(&s->by_stream, &bulk->by_stream);
-        list_remove(&bulk->turns);
-        s->n_queued -= bulk_get_queued(bulk);
-        sender_tell(s, bulk->sent, result);
-        bulk->sent = NULL;
-        bulk_unref(bulk);
-}
-
-void sender_reset(Sender *s, int result) {
-        MapNode *node;
-
-        sender_drop_chunks(s, s->out, result);
-        sender_drop_chunks(s, s->ready, result);
-        while ((node = map_any(&s->by_stream)))
-                sender_drop_bulk(s, container_of(node, Bulk, by_stream), result);
-        s->ready = s->out = s->ready_tail = NULL;
-        s->ready_last = &s->ready;
-        s->out_last = &s->out;
-        s->n_out = 0;
-        s->n_queued = s->n_control = 0;
+void sender_init(Sender *s, int epoll_fd, const SenderCallbacks *callbacks, void *userdata) {
+        *s = (Sender) { .epoll_fd = epoll_fd, .callbacks = callbacks, .userdata = userdata };
+        s->unreliable_last = &s->unreliable_first;
+        s->handed_last = &s->handed_first;
+        list_init(&s->active);
+        list_init(&s->expiring);
+        list_init(&s->everyone.bulks);
+        s->everyone.state = PEER_HELD;
+        flow_init(&s->everyone.messages, &s->everyone, 0, NULL, UINT64_MAX);
 }
 
 void sender_deinit(Sender *s) {
         sender_reset(s, -ECANCELED);
+        flow_deinit(&s->everyone.messages, &s->pool);
+        map_deinit(&s->peers);
         map_deinit(&s->by_stream);
-        chunk_pool_deinit(&s->pool);
+        block_pool_deinit(&s->pool);
 }
 
-/* Small frames */
+void sender_tell(Sender *s, Sent *sent, int result) {
+        while (sent) {
+                Sent *next = sent->next;
 
-static Chunk *sender_get_chunk(Sender *s, size_t n_frame) {
-        Chunk *chunk = s->ready_tail;
+                if (sent->deadline != USEC_NEVER)
+                        list_remove(&sent->expiring);
+                sent->result = result;
+                s->callbacks->sent(sent, s->userdata);
+                sent = next;
+        }
+}
 
-        if (chunk && chunk->n_allocated - chunk->n_data >= n_frame)
-                return chunk;
-        chunk = chunk_new(&s->pool, WIRE_FRAME_MAX);
-        if (!chunk)
+void sender_activate(Sender *s, Flow *f) {
+        if (list_is_empty(&f->active) && flow_can_send(f))
+                list_append(&s->active, &f->active);
+}
+
+void sender_drop_bulk(Sender *s, Flow *f, int result) {
+        map_remove(&s->by_stream, &f->by_stream);
+        s->n_queued -= flow_get_queued(f);
+        sender_tell(s, f->bulk->sent, result);
+        flow_deinit(f, &s->pool);
+        free(f);
+}
+
+/* Deadlines of messages that are sent with the same time to live come in order, so the place is found at the end. */
+static void sender_add_deadline(Sender *s, Sent *sent) {
+        List *place = s->expiring.previous;
+
+        if (!sent || sent->deadline == USEC_NEVER)
+                return;
+        while (place != &s->expiring && container_of(place, Sent, expiring)->deadline > sent->deadline)
+                place = place->previous;
+        list_append(place->next, &sent->expiring);
+}
+
+uint64_t sender_get_deadline(const Sender *s) {
+        return list_is_empty(&s->expiring) ? USEC_NEVER : container_of(s->expiring.next, Sent, expiring)->deadline;
+}
+
+void sender_expire(Sender *s, uint64_t now) {
+        while (sender_get_deadline(s) <= now) {
+                Sent *sent = container_of(s->expiring.next, Sent, expiring);
+                Flow *f = sent->flow;
+                uint64_t n_before = flow_get_queued(f);
+
+                list_remove(&sent->expiring);
+                sent->deadline = USEC_NEVER;
+                if (f->bulk) {
+                        if (f->sent == 0)
+                                sender_drop_bulk(s, f, -ETIME);
+                } else if (flow_expire(f, sent, &s->pool)) {
+                        s->n_queued -= n_before - flow_get_queued(f);
+                        sent->next = NULL;
+                        sender_tell(s, sent, -ETIME);
+                }
+        }
+}
+
+/* What comes in */
+
+Peer *sender_find_peer(const Sender *s, uint64_t id) {
+        MapNode *node;
+
+        node = map_find(&s->peers, id);
+        return node ? container_of(node, Peer, by_id) : NULL;
+}
+
+static Peer *sender_get_peer(Sender *s, uint64_t id) {
+        Peer *peer;
+
+        if (id == WIRE_TARGET_BROADCAST)
+                return &s->everyone;
+        peer = sender_find_peer(s, id);
+        if (peer)
+                return peer;
+        peer = malloc(sizeof(*peer));
+        if (!peer)
                 return NULL;
-        *s->ready_last = chunk;
-        s->ready_last = &chunk->next;
-        s->ready_tail = chunk;
-        return chunk;
-}
-
-static Chunk *sender_append(Sender *s, const WireHeader *header, const void *data) {
-        Chunk *chunk;
-
-        chunk = sender_get_chunk(s, WIRE_HEADER_SIZE + header->length);
-        if (!chunk)
+        if (s->callbacks->watch(id, s->userdata) < 0) {
+                free(peer);
                 return NULL;
-        wire_header_store(chunk->data + chunk->n_data, header);
-        if (header->length > 0)
-                memcpy(chunk->data + chunk->n_data + WIRE_HEADER_SIZE, data, header->length);
-        chunk->n_data += WIRE_HEADER_SIZE + header->length;
-        return chunk;
-}
-
-static void sender_add_bulk(Sender *s, Bulk *bulk) {
-        map_insert(&s->by_stream, &bulk->by_stream, bulk->stream);
-        s->n_queued += bulk_get_queued(bulk);
-        if (bulk_is_ready(bulk))
-                list_append(&s->turns, &bulk->turns);
+        }
+        *peer = (Peer) { .state = s->is_up ? PEER_UP : PEER_HELD };
+        list_init(&peer->bulks);
+        flow_init(&peer->messages, peer, 0, NULL, s->initial_credit);
+        map_insert(&s->peers, &peer->by_id, id);
+        return peer;
 }
 
 static uint32_t sender_next_stream(Sender *s) {
@@ -118,47 +133,106 @@ static uint32_t sender_next_stream(Sender *s) {
         return s->stream;
 }
 
-int sender_message(Sender *s, const Envelope *envelope, const void *data, size_t size, Sent *sent) {
-        Chunk *chunk;
+/* A pipe is read when the epoll set has said that it can be, once for each time: it may block. */
+void sender_wait_for_pipe(Flow *f) {
+        if (f->bulk && !f->bulk->is_waiting && f->bulk->last == 0 && bulk_wait(f->bulk, f) < 0)
+                f->bulk->broken = true;
+}
+
+/* Takes `bulk` over, and what it owns, on success only. */
+static int sender_add_bulk(Sender *s, Bulk *bulk) {
+        bool is_broadcast = bulk->envelope.target == WIRE_TARGET_BROADCAST;
+        Peer *peer;
+        Flow *f;
+
+        peer = sender_get_peer(s, bulk->envelope.target);
+        f = peer ? malloc(sizeof(*f)) : NULL;
+        if (!f)
+                return -ENOMEM;
+        flow_init(f, peer, bulk->stream, bulk, is_broadcast ? UINT64_MAX : s->initial_credit);
+        map_insert(&s->by_stream, &f->by_stream, bulk->stream);
+        list_append(&peer->bulks, &f->of_peer);
+        sender_wait_for_pipe(f);
+        s->n_queued += flow_get_queued(f);
+        if (bulk->sent) {
+                bulk->sent->flow = f;
+                sender_add_deadline(s, bulk->sent);
+        }
+        sender_activate(s, f);
+        return 0;
+}
+
+static int sender_large_message(Sender *s, const Envelope *envelope, const void *data, size_t size, Sent *sent) {
         Bulk *bulk;
         int r;
 
-        if (size > s->payload_max) {
-                r = bulk_new_memory(&bulk, envelope, sender_next_stream(s), data, size, sent);
-                if (r < 0)
-                        return r;
-                sender_add_bulk(s, bulk);
-                return 0;
-        }
-        chunk = sender_append(s, &(WireHeader) {
+        bulk = bulk_new_memory(&s->pool, envelope, sender_next_stream(s), data, size, sent);
+        if (!bulk)
+                return -ENOMEM;
+        r = sender_add_bulk(s, bulk);
+        if (r < 0)
+                bulk_free(bulk, &s->pool);
+        return r;
+}
+
+static uint8_t *sender_put(Sender *s, Store *store, const WireHeader *header, const void *data) {
+        uint8_t *frame;
+
+        frame = store_put(store, &s->pool, WIRE_HEADER_SIZE + header->length);
+        if (!frame)
+                return NULL;
+        wire_header_store(frame, header);
+        if (header->length > 0)
+                memcpy(frame + WIRE_HEADER_SIZE, data, header->length);
+        return frame;
+}
+
+static void append_sent(Sent ***last, Sent *sent) {
+        sent->next = NULL;
+        **last = sent;
+        *last = &sent->next;
+}
+
+int sender_message(Sender *s, const Envelope *envelope, const void *data, size_t size, Sent *sent) {
+        WireHeader header = {
                 .length = (uint32_t) size,
                 .type = WIRE_DATA,
                 .flags = (uint8_t) (envelope->flags | WIRE_FIRST | WIRE_LAST),
                 .kind = envelope->kind,
                 .target = envelope->target,
                 .tag = envelope->tag,
-        }, data);
-        if (!chunk)
+        };
+        bool is_reliable = envelope->flags & WIRE_RELIABLE;
+        Store *store = &s->unreliable;
+        Peer *peer = NULL;
+        uint8_t *frame;
+
+        if (size > WIRE_PAYLOAD_MAX)
+                return sender_large_message(s, envelope, data, size, sent);
+        if (is_reliable) {
+                peer = sender_get_peer(s, envelope->target);
+                if (!peer)
+                        return -ENOMEM;
+                store = &peer->messages.store;
+        }
+        frame = sender_put(s, store, &header, data);
+        if (!frame)
                 return -ENOMEM;
-        chunk->n_queued += WIRE_HEADER_SIZE + size;
         s->n_queued += WIRE_HEADER_SIZE + size;
         if (sent) {
-                *(chunk->sent_last ?: &chunk->sent) = sent;
-                chunk->sent_last = &sent->next;
+                sent->ordinal = store->n_put;
+                sent->flow = peer ? &peer->messages : NULL;
+                sent->frame = frame;
+                append_sent(peer ? &peer->messages.outcomes_last : &s->unreliable_last, sent);
+                sender_add_deadline(s, sent);
         }
+        if (peer)
+                sender_activate(s, &peer->messages);
         return 0;
 }
 
-int sender_control(Sender *s, WireType type, uint16_t kind, uint32_t tag, const void *payload, size_t size) {
-        Chunk *chunk;
-
-        chunk = sender_append(s, &(WireHeader) { .length = (uint32_t) size, .type = (uint8_t) type, .kind = kind, .tag = tag },
-                              payload);
-        if (!chunk)
-                return -ENOMEM;
-        chunk->n_control += WIRE_HEADER_SIZE + size;
-        s->n_control += WIRE_HEADER_SIZE + size;
-        return 0;
+int sender_control(Sender *s, const WireHeader *header, const void *payload) {
+        return sender_put(s, &s->control, header, payload) ? 0 : -ENOMEM;
 }
 
 /* Large messages */
@@ -176,241 +250,198 @@ int sender_fd(Sender *s, const Envelope *envelope, int fd, uint64_t total, Sent 
         is_file = S_ISREG(st.st_mode) && st.st_size > 0; /* files of procfs have no size and are read like pipes */
         if (is_file && total == WIRE_SIZE_UNKNOWN)
                 total = (uint64_t) st.st_size;
-        r = bulk_new_fd(&bulk, envelope, sender_next_stream(s), fd, is_file, total, s->epoll_fd, sent);
-        if (r < 0)
-                return r;
-        r = bulk_wait(bulk);
+        bulk = bulk_new_fd(envelope, sender_next_stream(s), fd, is_file, total, s->epoll_fd, sent);
+        if (!bulk)
+                return -ENOMEM;
+        r = sender_add_bulk(s, bulk);
         if (r < 0) {
                 bulk->fd = -1;
-                bulk_unref(bulk);
-                return r;
+                bulk_free(bulk, &s->pool);
         }
-        sender_add_bulk(s, bulk);
-        return 0;
+        return r;
 }
 
-void sender_pipe_ready(Sender *s, Bulk *bulk) {
-        bulk->is_waiting = false;
-        list_remove(&bulk->turns);
-        list_append(&s->turns, &bulk->turns);
+void sender_pipe_ready(Sender *s, Flow *flow) {
+        flow->bulk->is_waiting = false;
+        sender_activate(s, flow);
 }
 
-static Bulk *sender_find_bulk(const Sender *s, uint32_t stream) {
+static Flow *sender_find_stream(const Sender *s, uint32_t stream) {
         MapNode *node;
+        Flow *f;
 
         node = map_find(&s->by_stream, stream);
-        return node ? container_of(node, Bulk, by_stream) : NULL;
-}
-
-static Bulk *sender_find_stream(const Sender *s, uint32_t stream) {
-        Bulk *bulk;
-
-        bulk = sender_find_bulk(s, stream);
-        return bulk && bulk->source == BULK_STREAM && !bulk->ended ? bulk : NULL;
+        if (!node)
+                return NULL;
+        f = container_of(node, Flow, by_stream);
+        return f->bulk->source == BULK_STREAM && !f->bulk->ended ? f : NULL;
 }
 
 int sender_stream_begin(Sender *s, const Envelope *envelope, uint64_t total, uint32_t *ret_stream) {
         Bulk *bulk;
         int r;
 
-        r = bulk_new_stream(&bulk, envelope, sender_next_stream(s), total);
-        if (r < 0)
-                return r;
-        sender_add_bulk(s, bulk);
+        bulk = bulk_new_stream(envelope, sender_next_stream(s), total);
+        if (!bulk)
+                return -ENOMEM;
         *ret_stream = bulk->stream;
-        return 0;
-}
-
-static void sender_take_turn(Sender *s, Bulk *bulk) {
-        if (list_is_empty(&bulk->turns) && bulk_is_ready(bulk))
-                list_append(&s->turns, &bulk->turns);
+        r = sender_add_bulk(s, bulk);
+        if (r < 0)
+                bulk_free(bulk, &s->pool);
+        return r;
 }
 
 int sender_stream_write(Sender *s, uint32_t stream, const void *data, size_t size) {
-        Bulk *bulk;
+        Flow *f;
         int r;
 
-        bulk = sender_find_stream(s, stream);
-        if (!bulk)
+        f = sender_find_stream(s, stream);
+        if (!f)
                 return -ENOENT;
-        r = bulk_write(bulk, data, size);
+        r = bulk_write(f->bulk, data, size);
         if (r < 0)
                 return r;
         s->n_queued += size;
-        sender_take_turn(s, bulk);
+        sender_activate(s, f);
         return 0;
 }
 
-int sender_stream_end(Sender *s, uint32_t stream) {
-        Bulk *bulk;
+int sender_stream_end(Sender *s, uint32_t stream, Sent *sent) {
+        Flow *f;
 
-        bulk = sender_find_stream(s, stream);
-        if (!bulk)
+        f = sender_find_stream(s, stream);
+        if (!f)
                 return -ENOENT;
-        bulk->ended = true;
-        sender_take_turn(s, bulk);
+        f->bulk->ended = true;
+        f->bulk->sent = sent;
+        if (sent)
+                sent->flow = f;
+        sender_activate(s, f);
         return 0;
-}
-
-int sender_bounce(Sender *s, uint64_t target, uint32_t stream, int error) {
-        Bulk *bulk;
-        bool had_handler;
-
-        bulk = sender_find_bulk(s, stream);
-        if (!bulk || bulk->envelope.target != target || !bulk->begun)
-                return -ENOENT;
-        had_handler = bulk->sent;
-        sender_drop_bulk(s, bulk, error);
-        return had_handler;
 }
 
 /* In line for the socket */
 
-static void sender_put_in_line(Sender *s, Chunk *chunk) {
-        chunk->next = NULL;
-        *s->out_last = chunk;
-        s->out_last = &chunk->next;
-        s->n_out += chunk_get_size(chunk);
+static void sender_put_store_in_line(Sender *s, Store *store, size_t budget) {
+        size_t n = 0;
+        uint8_t *frame;
+        Block *block;
+
+        while (n < budget && !line_is_full(&s->line) && (frame = store_next(store, &block))) {
+                n += frame_size(frame);
+                line_put(&s->line, &s->pool, block, frame, frame_size(frame), false);
+                store_advance(store);
+                store_drop(store, &s->pool);
+        }
 }
 
-static bool sender_put_ready(Sender *s) {
-        Chunk *chunk = s->ready;
+static bool sender_put_unreliable(Sender *s) {
+        uint64_t n_before = s->unreliable.n_bytes;
 
-        if (!chunk)
+        if (store_is_empty(&s->unreliable))
                 return false;
-        s->ready = chunk->next;
-        if (!s->ready)
-                s->ready_last = &s->ready;
-        if (s->ready_tail == chunk)
-                s->ready_tail = NULL;
-        sender_put_in_line(s, chunk);
+        sender_put_store_in_line(s, &s->unreliable, SENDER_TURN_SIZE);
+        s->n_queued -= n_before - s->unreliable.n_bytes;
+        while (s->unreliable_first && s->unreliable_first->ordinal <= s->unreliable.n_dropped) {
+                Sent *sent = s->unreliable_first;
+
+                s->unreliable_first = sent->next;
+                if (!s->unreliable_first)
+                        s->unreliable_last = &s->unreliable_first;
+                sent->ordinal = s->line.n_put;
+                append_sent(&s->handed_last, sent);
+        }
         return true;
 }
 
-/* The bulk's last frame is in line: what is left to do is to tell its sender once it has been written. */
-static void sender_finish_bulk(Sender *s, Bulk *bulk, Chunk *chunk, int result) {
-        if (chunk && result == 0) {
-                chunk->sent = bulk->sent;
-                bulk->sent = NULL;
-        }
-        sender_drop_bulk(s, bulk, result);
-}
-
-/* One frame of the bulk whose turn it is. False: there is none, or no memory for it now. */
-static bool sender_put_bulk(Sender *s) {
-        Chunk *chunk = NULL;
-        uint64_t n_before;
-        bool is_last = false;
-        Bulk *bulk;
+/* The flow whose turn it is. False: there is none, or no memory for its frame now. */
+static bool sender_put_flow(Sender *s) {
+        uint64_t n_before, n_sent;
+        Flow *f;
         int r;
 
-        if (list_is_empty(&s->turns))
+        if (list_is_empty(&s->active))
                 return false;
-        bulk = container_of(s->turns.next, Bulk, turns);
-        n_before = bulk_get_queued(bulk);
-        r = bulk_next(bulk, &s->pool, s->payload_max, &chunk, &is_last);
-        s->n_queued -= n_before - bulk_get_queued(bulk);
-        if (r == -ENOMEM)
+        f = container_of(s->active.next, Flow, active);
+        list_remove(&f->active);
+        if (f->peer == &s->everyone && f->bulk)
+                return sender_broadcast_bulk(s, f) != -ENOMEM;
+        n_before = flow_get_queued(f);
+        n_sent = f->n_sent;
+        r = flow_send(f, &s->line, &s->pool, SENDER_TURN_SIZE);
+        s->n_queued += flow_get_queued(f) - n_before;
+        if (f->peer == &s->everyone) {
+                s->n_queued -= f->n_sent - n_sent;
+                sender_trim_broadcasts(s);
+        }
+        sender_wait_for_pipe(f);
+        if (r == -ENOMEM) {
+                list_append(&s->active, &f->active);
                 return false;
-        list_remove(&bulk->turns);
-        if (chunk) {
-                s->n_queued += chunk->n_queued;
-                sender_put_in_line(s, chunk);
         }
-        if (!is_last && bulk_wait(bulk) < 0) {
-                is_last = true;
-                r = -EIO;
-        }
-        if (is_last)
-                sender_finish_bulk(s, bulk, chunk, r);
-        else
-                sender_take_turn(s, bulk);
+        sender_activate(s, f);
         return true;
 }
 
 static void sender_fill(Sender *s) {
         bool any = true;
 
-        while (any && s->n_out < SENDER_LINE_MAX) {
-                any = sender_put_ready(s);
-                any |= sender_put_bulk(s);
+        while (any && !line_is_full(&s->line)) {
+                sender_put_store_in_line(s, &s->control, SIZE_MAX);
+                any = sender_put_unreliable(s);
+                any |= sender_put_flow(s);
         }
-}
-
-/* What is left of a chunk: at most two pieces. Returns their number. */
-static size_t chunk_gather(const Chunk *chunk, struct iovec *iov) {
-        size_t skip = chunk->n_written, n = 0;
-
-        if (skip < chunk->n_data) {
-                iov[n++] = (struct iovec) { (void *) (chunk->data + skip), chunk->n_data - skip };
-                skip = chunk->n_data;
-        }
-        skip -= chunk->n_data;
-        if (skip < chunk->n_payload)
-                iov[n++] = (struct iovec) { (void *) (chunk->payload + skip), chunk->n_payload - skip };
-        return n;
-}
-
-static size_t sender_gather(const Sender *s, struct iovec *iov, size_t *ret_n_bytes) {
-        size_t n = 0, n_bytes = 0;
-
-        for (const Chunk *chunk = s->out; chunk && n <= SENDER_IOV_MAX - 2; chunk = chunk->next)
-                n += chunk_gather(chunk, iov + n);
-        for (size_t i = 0; i < n; i++)
-                n_bytes += iov[i].iov_len;
-        *ret_n_bytes = n_bytes;
-        return n;
 }
 
 static void sender_written(Sender *s, size_t n) {
-        s->n_out -= n;
-        while (s->out) {
-                Chunk *chunk = s->out;
-                size_t left = chunk_get_size(chunk) - chunk->n_written;
+        Sent *done = s->handed_first, **last = &s->handed_first;
 
-                if (n < left) {
-                        chunk->n_written += n;
-                        return;
-                }
-                n -= left;
-                s->out = chunk->next;
-                if (!s->out)
-                        s->out_last = &s->out;
-                s->n_queued -= chunk->n_queued;
-                s->n_control -= chunk->n_control;
-                sender_tell(s, chunk->sent, 0);
-                chunk_free(&s->pool, chunk);
-        }
+        line_written(&s->line, &s->pool, n);
+        while (*last && (*last)->ordinal <= s->line.n_written)
+                last = &(*last)->next;
+        if (last == &s->handed_first)
+                return;
+        s->handed_first = *last;
+        *last = NULL;
+        if (!s->handed_first)
+                s->handed_last = &s->handed_first;
+        sender_tell(s, done, 0);
 }
 
 bool sender_has_output(const Sender *s) {
-        return s->out || s->ready || !list_is_empty(&s->turns);
+        return s->line.n_bytes > 0 || !store_is_empty(&s->control) || !store_is_empty(&s->unreliable) || !list_is_empty(&s->active);
 }
 
 bool sender_is_empty(const Sender *s) {
-        if (s->out || s->ready)
-                return false;
-        for (const MapNode *node = NULL; (node = map_next(&s->by_stream, node));) {
-                const Bulk *bulk = container_of(node, Bulk, by_stream);
+        MapNode *node = NULL;
 
-                if (bulk->source != BULK_STREAM || bulk_is_ready(bulk))
+        if (s->line.n_bytes > 0 || !store_is_empty(&s->control) || !store_is_empty(&s->unreliable) || s->handed_first ||
+            s->everyone.messages.store.cursor)
+                return false;
+        while ((node = map_next(&s->peers, node)))
+                if (!store_is_empty(&container_of(node, Peer, by_id)->messages.store))
+                        return false;
+        while ((node = map_next(&s->by_stream, node))) {
+                const Flow *f = container_of(node, Flow, by_stream);
+
+                if (f->bulk->source != BULK_STREAM || f->bulk->ended || flow_get_queued(f) > 0)
                         return false;
         }
         return true;
 }
 
 int sender_write(Sender *s, Link *link) {
-        struct iovec iov[SENDER_IOV_MAX];
+        struct iovec iov[LINE_PIECES_MAX];
 
         for (unsigned i = 0; i < SENDER_WRITES_MAX; i++) {
-                size_t n_iov, n_bytes;
+                size_t n_bytes;
                 ssize_t n;
 
                 sender_fill(s);
-                if (!s->out)
+                n_bytes = s->line.n_bytes;
+                if (n_bytes == 0)
                         return 0;
-                n_iov = sender_gather(s, iov, &n_bytes);
-                n = link_write(link, iov, n_iov);
+                n = link_write(link, iov, line_gather(&s->line, iov));
                 if (n < 0)
                         return (int) n;
                 sender_written(s, (size_t) n);
@@ -424,8 +455,8 @@ int sender_write(Sender *s, Link *link) {
 
 void sender_goodbye(Sender *s, Link *link, uint16_t reason) {
         uint8_t frame[WIRE_HEADER_SIZE + 6]; /* u32, and an empty text16 */
-        struct iovec iov[3];
-        size_t n = 0;
+        struct iovec iov[LINE_PIECES_MAX + 1];
+        size_t n;
         int size;
 
         size = wire_goodbye_store(&(WireGoodbye) { .reason = { "", 0 } }, frame + WIRE_HEADER_SIZE,
@@ -433,8 +464,7 @@ void sender_goodbye(Sender *s, Link *link, uint16_t reason) {
         if (size < 0)
                 return;
         wire_header_store(frame, &(WireHeader) { .length = (uint32_t) size, .type = WIRE_GOODBYE, .kind = reason });
-        if (s->out && s->out->n_written > 0) /* a frame that was begun has to be finished */
-                n = chunk_gather(s->out, iov);
+        n = line_gather_begun(&s->line, iov);
         iov[n++] = (struct iovec) { frame, WIRE_HEADER_SIZE + (size_t) size };
         (void) link_write(link, iov, n);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Says HELLO, understands the answer, and decides what a lost link means. It owns the id and the token of the session. When a
- * link is lost, everything that was under way on it ends here: without flows nobody can tell what has arrived. */
+ * link is lost, only what was unreliable ends: flows, calls and questions go on when the session is resumed, and end when it can't be. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -70,17 +70,34 @@ static uint64_t session_delay(Session *s) {
         return session_random(s, usec_min(span, SESSION_DELAY_MAX_USEC) + 1);
 }
 
-static void session_close(DirectClient *client, int result) {
+/* What does not outlive the link */
+static void session_close_link(DirectClient *client) {
         link_close(&client->link);
-        sender_reset(&client->sender, result);
-        assembly_reset(&client->assembly);
-        questions_finish_all(&client->questions, result);
-        names_reset(&client->names);
+        sender_link_lost(&client->sender);
+        assembly_link_lost(&client->assembly);
         client->output_since = USEC_NEVER;
         client->flush_tag_back = client->flush_tag;
-        client->flush_is_due = false;
+        client->flush_is_due = client->is_starved = false;
         client->session.state = SESSION_IDLE;
         client->session.deadline = USEC_NEVER;
+}
+
+/* What does not outlive the session; questions to the service do not care whose they are. */
+static void session_end_flows(DirectClient *client, int result) {
+        sender_reset(&client->sender, result);
+        intake_reset(&client->intake);
+        assembly_reset(&client->assembly);
+        questions_finish_calls(&client->questions, 0, result);
+        names_clear(&client->names);
+        watches_clear(&client->watches);
+}
+
+static void session_close(DirectClient *client, int result) {
+        session_close_link(client);
+        session_end_flows(client, result);
+        questions_finish_all(&client->questions, result);
+        client_drop_names(client, result);
+        client->retry_at = USEC_NEVER;
 }
 
 static void session_give_up(DirectClient *client, int error, int reason, const char *text, size_t n_text) {
@@ -113,8 +130,7 @@ static void session_failed(DirectClient *client, int error) {
                 session_give_up_error(client, error);
                 return;
         }
-        link_close(&client->link);
-        sender_reset(&client->sender, -ECONNRESET);
+        session_close_link(client);
         session_pause(client, session_delay(&client->session));
 }
 
@@ -139,7 +155,7 @@ static void session_hello(DirectClient *client) {
         }
         r = wire_hello_store(&hello, payload, sizeof(payload));
         if (r >= 0)
-                r = sender_control(&client->sender, WIRE_HELLO, 0, 0, payload, (size_t) r);
+                r = sender_control(&client->sender, &(WireHeader) { .length = (uint32_t) r, .type = WIRE_HELLO }, payload);
         if (r < 0) {
                 session_failed(client, r);
                 return;
@@ -229,7 +245,10 @@ void session_socket_ready(DirectClient *client) {
 static void session_lost(DirectClient *client, int reason, const char *text, size_t n_text, bool renew, uint64_t delay) {
         Session *s = &client->session;
 
-        session_close(client, -ECONNRESET);
+        if (renew && client->reconnect)
+                session_close_link(client);
+        else
+                session_close(client, -ECONNRESET);
         client_set_error(client, "%.*s", (int) n_text, text);
         client_push_event_text(client, &(DirectEvent) { .type = DIRECT_EVENT_DISCONNECTED, .reason = reason }, (WireText) {},
                                (WireText) { text, n_text });
@@ -270,13 +289,21 @@ static int session_set_name(DirectClient *client, WireText name) {
 int session_welcome(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
         Session *s = &client->session;
         WireWelcome welcome;
-        bool is_resumed;
+        bool is_resumed, is_new_instance;
 
         if (wire_welcome_parse(payload, header->length, &welcome) < 0 || welcome.version != WIRE_VERSION || welcome.id == 0 ||
-            welcome.id >= WIRE_TARGET_GROUP || welcome.max_payload < WIRE_HELLO_FRAME_MAX ||
+            welcome.id >= WIRE_TARGET_GROUP || welcome.max_payload < WIRE_PAYLOAD_MAX ||
             !wire_name_is_valid(welcome.name.data, welcome.name.size) || session_set_name(client, welcome.name) < 0)
                 return -EPROTO;
         is_resumed = s->is_resuming && welcome.id == s->id;
+        is_new_instance = memcmp(s->instance, welcome.instance, sizeof(s->instance)) != 0;
+        if (!is_resumed)
+                session_end_flows(client, -ECONNRESET);
+        if (sender_welcome(&client->sender, is_resumed, is_new_instance, welcome.initial_credit) < 0)
+                return -ENOMEM;
+        client->intake.initial_credit = welcome.initial_credit;
+        client->intake.began_here = !is_resumed || (client->intake.began_here && !is_new_instance);
+        memcpy(s->instance, welcome.instance, sizeof(s->instance));
         s->id = welcome.id;
         s->epoch = welcome.epoch;
         memcpy(s->token, welcome.resume_token, sizeof(s->token));
@@ -286,8 +313,10 @@ int session_welcome(DirectClient *client, const WireHeader *header, const uint8_
         s->state = SESSION_UP;
         s->deadline = USEC_NEVER;
         s->up_since = usec_now();
-        client->sender.payload_max = welcome.max_payload < WIRE_PAYLOAD_MAX ? welcome.max_payload : WIRE_PAYLOAD_MAX;
+        client_renew_questions(client);
         watches_renew(&client->watches);
+        if (heard_renew(&client->intake) < 0)
+                client_put_off(client);
         client_push_event(client, &(DirectEvent) { .type = DIRECT_EVENT_CONNECTED, .resumed = is_resumed, .id = s->id,
                                                    .epoch = s->epoch, .name = client->name });
         return 0;
@@ -304,6 +333,7 @@ int session_refused(DirectClient *client, const WireHeader *header, const uint8_
                 return -EPROTO;
         if (code == WIRE_REFUSED_RESUME && s->is_resuming) {
                 s->has_token = false;
+                session_close_link(client);
                 session_attempt(client);
         } else if (s->is_established && refusals[code].renew)
                 session_failed(client, refusals[code].error);

@@ -32,6 +32,7 @@ typedef struct Session {
         bool has_token;
         bool is_resuming; /* HELLO offered the id */
         uint8_t token[WIRE_TOKEN_SIZE];
+        uint8_t instance[WIRE_INSTANCE_SIZE]; /* of the service, when we were accepted last */
         uint64_t epoch;
 } Session;
 

@@ -32,14 +32,14 @@ static bool client_has_room(const DirectClient *client, uint64_t size) {
 }
 
 static bool room_done(const DirectClient *client, const void *userdata) {
-        return client->session.state != SESSION_UP || client_has_room(client, *(const uint64_t *) userdata);
+        return client->session.state == SESSION_IDLE || client_has_room(client, *(const uint64_t *) userdata);
 }
 
 int client_reserve(DirectClient *client, size_t size) {
         uint64_t wanted = size;
         int r;
 
-        r = client_check_up(client);
+        r = client_check_session(client);
         if (r < 0)
                 return r;
         if (client_has_room(client, wanted))
@@ -50,18 +50,21 @@ int client_reserve(DirectClient *client, size_t size) {
         }
         r = client_wait_until(client, room_done, &wanted, usec_add(usec_now(), client->send_timeout));
         client_settle(client);
-        return r < 0 ? r : client_check_up(client);
+        return r < 0 ? r : client_check_session(client);
 }
 
-/* 0 in *ret if there is no handler: nobody is to be told. */
-static int sent_new(DirectSendHandler handler, void *userdata, Sent **ret) {
+/* NULL in *ret if nobody is to be told and nothing is to expire. */
+static int sent_new(DirectSendHandler handler, void *userdata, uint64_t time_to_live, Sent **ret) {
         Sent *sent = NULL;
 
-        if (handler) {
+        if (handler || time_to_live != 0) {
                 sent = malloc(sizeof(*sent));
                 if (!sent)
                         return -ENOMEM;
-                *sent = (Sent) { .handler = handler, .userdata = userdata };
+                *sent = (Sent) { .handler = handler, .userdata = userdata, .deadline = USEC_NEVER };
+                if (time_to_live != 0)
+                        sent->deadline = usec_add(usec_now(), time_to_live);
+                list_init(&sent->expiring);
         }
         *ret = sent;
         return 0;
@@ -77,15 +80,32 @@ static void sent_deliver(DirectClient *client, Notice *notice) {
         handler(client, result, userdata);
 }
 
-void client_sent(Sent *sent, void *userdata) {
+static void client_undelivered(uint64_t target, int error, uint64_t count, void *userdata) {
+        client_push_event(userdata, &(DirectEvent) {
+                .type = DIRECT_EVENT_UNDELIVERED, .error = error, .id = target, .count = count });
+}
+
+static void client_sent(Sent *sent, void *userdata) {
         static const NoticeType type = { sent_deliver, sent_deliver };
         DirectClient *client = userdata;
 
-        inbox_push(&client->inbox, &sent->notice, &type, sizeof(*sent));
+        if (sent->handler) {
+                inbox_push(&client->inbox, &sent->notice, &type, sizeof(*sent));
+                return;
+        }
+        if (sent->result < 0)
+                client_undelivered(sent->flow ? sent->flow->peer->by_id.key : 0, sent->result, 1, client);
+        free(sent);
 }
 
-static int client_send(DirectClient *client, const Envelope *envelope, const void *data, size_t size, DirectSendHandler handler,
-                       void *userdata) {
+static int client_watch_target(uint64_t target, void *userdata) {
+        return watches_use(&((DirectClient *) userdata)->watches, target);
+}
+
+const SenderCallbacks client_sender_callbacks = { client_sent, client_undelivered, client_watch_target };
+
+static int client_send(DirectClient *client, const Envelope *envelope, const void *data, size_t size,
+                       const DirectSendOptions *options) {
         _cleanup_free_ Sent *sent = NULL;
         int r;
 
@@ -94,7 +114,7 @@ static int client_send(DirectClient *client, const Envelope *envelope, const voi
         r = client_reserve(client, size);
         if (r < 0)
                 return r;
-        r = sent_new(handler, userdata, &sent);
+        r = sent_new(options->handler, options->userdata, options->time_to_live_usec, &sent);
         if (r < 0)
                 return r;
         r = sender_message(&client->sender, envelope, data, size, sent);
@@ -116,15 +136,38 @@ int direct_send(DirectClient *client, uint64_t target, uint16_t kind, const void
 
 int direct_send_async(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size,
                       DirectSendHandler handler, void *userdata) {
-        if (!client || !target_is_valid(target))
+        const DirectSendOptions options = { .handler = handler, .userdata = userdata };
+
+        return direct_send_with(client, target, kind, data, size, &options, sizeof(options));
+}
+
+int direct_send_with(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size,
+                     const DirectSendOptions *options, size_t options_size) {
+        Envelope envelope = { .target = target, .kind = kind, .flags = WIRE_RELIABLE };
+        DirectSendOptions o = {};
+        int r;
+
+        if (!client || !target_is_valid(target) || !options || options_size == 0)
                 return -EINVAL;
-        return client_send(client, &(Envelope) { .target = target, .kind = kind }, data, size, handler, userdata);
+        memcpy(&o, options, options_size < sizeof(o) ? options_size : sizeof(o));
+        if ((o.flags & ~(unsigned) DIRECT_SEND_UNRELIABLE) || (o.flags && o.time_to_live_usec != 0))
+                return -EINVAL;
+        if (o.flags & DIRECT_SEND_UNRELIABLE) {
+                if (size > WIRE_PAYLOAD_MAX)
+                        return -EMSGSIZE;
+                r = client_check_up(client);
+                if (r < 0)
+                        return r;
+                envelope.flags = 0;
+        }
+        return client_send(client, &envelope, data, size, &o);
 }
 
 int direct_broadcast(DirectClient *client, uint16_t kind, const void *data, size_t size) {
         if (!client)
                 return -EINVAL;
-        return client_send(client, &(Envelope) { .target = WIRE_TARGET_BROADCAST, .kind = kind }, data, size, NULL, NULL);
+        return client_send(client, &(Envelope) { .target = WIRE_TARGET_BROADCAST, .kind = kind, .flags = WIRE_RELIABLE }, data, size,
+                           &(DirectSendOptions) {});
 }
 
 /* The name is asked for when the first message to it comes. */
@@ -148,7 +191,13 @@ static int client_find_name(DirectClient *client, const char *text, Name **ret) 
 }
 
 int direct_send_name(DirectClient *client, const char *name, uint16_t kind, const void *data, size_t size) {
-        Envelope envelope = { .kind = kind };
+        return direct_send_name_async(client, name, kind, data, size, NULL, NULL);
+}
+
+int direct_send_name_async(DirectClient *client, const char *name, uint16_t kind, const void *data, size_t size,
+                           DirectSendHandler handler, void *userdata) {
+        Envelope envelope = { .kind = kind, .flags = WIRE_RELIABLE };
+        _cleanup_free_ Sent *sent = NULL;
         Name *known;
         int r;
 
@@ -157,17 +206,22 @@ int direct_send_name(DirectClient *client, const char *name, uint16_t kind, cons
         r = client_reserve(client, size);
         if (r < 0)
                 return r;
+        r = sent_new(handler, userdata, 0, &sent);
+        if (r < 0)
+                return r;
         r = client_find_name(client, name, &known);
         if (r < 0)
                 return r;
         if (known->id == 0)
-                r = names_wait(&client->names, known, &envelope, data, size);
+                r = names_wait(&client->names, known, &envelope, data, size, sent);
         else {
                 envelope.target = known->id;
-                r = sender_message(&client->sender, &envelope, data, size, NULL);
+                r = sender_message(&client->sender, &envelope, data, size, sent);
                 if (r >= 0)
                         client_output(client);
         }
+        if (r >= 0)
+                sent = NULL;
         client_settle(client);
         return r;
 }
@@ -190,26 +244,26 @@ static int client_send_small_file(DirectClient *client, const Envelope *envelope
                 return -errno;
         if ((uint64_t) n < size)
                 return 0; /* will fail where the handler can be told */
-        n = client_send(client, envelope, data, size, handler, userdata);
+        n = client_send(client, envelope, data, size, &(DirectSendOptions) { .handler = handler, .userdata = userdata });
         return n < 0 ? (int) n : 1;
 }
 
 int direct_send_fd(DirectClient *client, uint64_t target, uint16_t kind, int fd, uint64_t size, DirectSendHandler handler,
                    void *userdata) {
-        Envelope envelope = { .target = target, .kind = kind };
+        Envelope envelope = { .target = target, .kind = kind, .flags = WIRE_RELIABLE };
         _cleanup_free_ Sent *sent = NULL;
         _cleanup_close_ int copy = -1;
         int r;
 
         if (!client || fd < 0 || (!target_is_valid(target) && target != WIRE_TARGET_BROADCAST))
                 return -EINVAL;
-        r = client_check_up(client);
+        r = client_check_session(client);
         if (r < 0)
                 return r;
         r = client_send_small_file(client, &envelope, fd, size, handler, userdata);
         if (r != 0)
                 return r < 0 ? r : 0;
-        r = sent_new(handler, userdata, &sent);
+        r = sent_new(handler, userdata, 0, &sent);
         if (r < 0)
                 return r;
         copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -229,10 +283,10 @@ int direct_stream_begin(DirectClient *client, uint64_t target, uint16_t kind, ui
 
         if (!client || !ret_stream || (!target_is_valid(target) && target != WIRE_TARGET_BROADCAST))
                 return -EINVAL;
-        r = client_check_up(client);
+        r = client_check_session(client);
         if (r < 0)
                 return r;
-        return sender_stream_begin(&client->sender, &(Envelope) { .target = target, .kind = kind }, total, ret_stream);
+        return sender_stream_begin(&client->sender, &(Envelope) { .target = target, .kind = kind, .flags = WIRE_RELIABLE }, total, ret_stream);
 }
 
 int direct_stream_write(DirectClient *client, uint32_t stream, const void *data, size_t size) {
@@ -252,16 +306,25 @@ int direct_stream_write(DirectClient *client, uint32_t stream, const void *data,
 }
 
 int direct_stream_end(DirectClient *client, uint32_t stream) {
+        return direct_stream_end_async(client, stream, NULL, NULL);
+}
+
+int direct_stream_end_async(DirectClient *client, uint32_t stream, DirectSendHandler handler, void *userdata) {
+        _cleanup_free_ Sent *sent = NULL;
         int r;
 
         if (!client)
                 return -EINVAL;
-        r = client_check_up(client);
+        r = client_check_session(client);
         if (r < 0)
                 return r;
-        r = sender_stream_end(&client->sender, stream);
+        r = sent_new(handler, userdata, 0, &sent);
+        if (r < 0)
+                return r;
+        r = sender_stream_end(&client->sender, stream, sent);
         if (r < 0)
                 return r == -ENOENT ? -EPIPE : r;
+        sent = NULL;
         client_output(client);
         client_settle(client);
         return 0;

@@ -32,6 +32,8 @@ static int client_go_round(DirectClient *client, WaitDone done, const void *user
 
         more = (!client->link.is_blocked && client_write(client)) || client_has_input(client);
         while (!done(client, userdata)) {
+                if (intake_is_due(&client->intake) && !client->link.is_blocked)
+                        (void) client_write(client);
                 client_arm(client, false);
                 r = client_turn(client, more ? 0 : timeout_until(deadline));
                 if (r < 0)
@@ -103,11 +105,11 @@ int direct_connect(DirectClient *client, const char *address) {
 }
 
 static bool flush_written(const DirectClient *client, const void *userdata) {
-        return client->session.state != SESSION_UP || (sender_is_empty(&client->sender) && client->names.n_waiting == 0);
+        return client->session.state == SESSION_IDLE || (sender_is_empty(&client->sender) && client->names.n_waiting == 0);
 }
 
 static bool flush_done(const DirectClient *client, const void *userdata) {
-        return client->session.state != SESSION_UP || client->flush_tag_back == client->flush_tag;
+        return client->session.state == SESSION_IDLE || client->flush_tag_back == client->flush_tag;
 }
 
 /* The kernel has it all. Should we close now while the service still has to read, and should the service send us anything meanwhile, the
@@ -118,7 +120,7 @@ static int flush_ping(DirectClient *client) {
 
         if (!client->flush_is_due)
                 return 0;
-        r = sender_control(&client->sender, WIRE_PING, 0, client->flush_tag + 1, NULL, 0);
+        r = sender_control(&client->sender, &(WireHeader) { .type = WIRE_PING, .tag = client->flush_tag + 1 }, NULL);
         if (r < 0)
                 return r;
         client_output(client);
@@ -135,7 +137,7 @@ int direct_flush(DirectClient *client, uint64_t timeout_usec) {
                 return -EINVAL;
         if (client->is_dispatching)
                 return -EDEADLK;
-        r = client_check_up(client);
+        r = client_check_session(client);
         if (r < 0)
                 return r;
         deadline = deadline_after(timeout_usec);
@@ -147,7 +149,7 @@ int direct_flush(DirectClient *client, uint64_t timeout_usec) {
         client_settle(client);
         if (r < 0)
                 return r;
-        return client->session.state == SESSION_UP ? 0 : -ECONNRESET;
+        return client->session.state != SESSION_IDLE ? 0 : -ECONNRESET;
 }
 
 static bool receive_done(const DirectClient *client, const void *userdata) {
@@ -181,10 +183,13 @@ int direct_receive(DirectClient *client, uint64_t timeout_usec, DirectMessage **
                 }
         }
         notice = inbox_pop_message(&client->inbox);
-        client_settle(client);
-        if (!notice)
+        if (!notice) {
+                client_settle(client);
                 return client->session.state == SESSION_IDLE ? -ENOTCONN : -EAGAIN;
+        }
         *ret_message = container_of(notice, DirectMessage, notice);
+        client_taken(client, *ret_message);
+        client_settle(client);
         return 0;
 }
 
@@ -276,7 +281,7 @@ int direct_call(DirectClient *client, uint64_t target, uint16_t kind, const void
 
         if (!client || !ret_reply || (!data && size > 0) || target == 0 || target >= WIRE_TARGET_GROUP)
                 return -EINVAL;
-        r = client_check_blocking(client);
+        r = client->is_dispatching ? -EDEADLK : client_check_session(client);
         if (r < 0)
                 return r;
         r = client_reserve(client, size);
@@ -292,6 +297,7 @@ int direct_call(DirectClient *client, uint64_t target, uint16_t kind, const void
         if (r < 0)
                 return r;
         *ret_reply = q->answer.reply;
+        client_taken(client, *ret_reply);
         q->answer.reply = NULL;
         question_free(q);
         return 0;

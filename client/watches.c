@@ -108,6 +108,19 @@ void watches_unuse(Watches *w, uint64_t id) {
         watches_settle(w, watch);
 }
 
+void watches_clear(Watches *w) {
+        MapNode *next;
+
+        for (MapNode *node = map_next(&w->by_id, NULL); node; node = next) {
+                Watch *watch = container_of(node, Watch, by_id);
+
+                next = map_next(&w->by_id, node);
+                watch->n_uses = 0;
+                if (!watch->wanted)
+                        watch_free(w, watch);
+        }
+}
+
 void watches_renew(Watches *w) {
         if (w->everyone)
                 w->ask(0, true, false, w->userdata);

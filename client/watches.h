@@ -45,6 +45,9 @@ int watches_set(Watches *w, uint64_t id, bool on);
 int watches_use(Watches *w, uint64_t id);
 void watches_unuse(Watches *w, uint64_t id);
 
+/* The session has ended: the library needs none of them any more. Tells nobody. */
+void watches_clear(Watches *w);
+
 /* After a new connection: asks for all again. */
 void watches_renew(Watches *w);
 

@@ -166,8 +166,8 @@ START_TEST(test_ping_flood) {
                 } else
                         quiet++;
                 ck_assert_int_ge(direct_process(client), 0);
-                ck_assert_uint_le(client->sender.n_control, SENDER_CONTROL_MAX + 2 * sizeof(ping));
-                if (client->sender.n_control > SENDER_CONTROL_MAX)
+                ck_assert_uint_le(client->sender.control.n_bytes, SENDER_CONTROL_MAX + 2 * sizeof(ping));
+                if (client->sender.control.n_bytes > SENDER_CONTROL_MAX)
                         break;
         }
         ck_assert_int_eq(direct_is_connected(client), 1);
