@@ -4,7 +4,8 @@
  * is large, a pipe for instance, is a stream of pieces. None of them is ever held in memory as a whole, but for a broadcast,
  * which has to be one message.
  *
- * A message has been sent when the service has taken it and has not sent it back: the verb waits for that before it leaves. */
+ * A message has been sent when the program that it is for has taken it: the verb waits for that before it leaves, and goes on when the
+ * service was restarted meanwhile. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -175,6 +176,7 @@ int talk_send(Talk *talk, int argc, char **argv) {
         r = input_open(talk, argv[1], &fd, &regular);
         if (r > 0)
                 return r;
+        talk->stays = true; /* what is under way goes on when the connection is back */
         r = talk_connect(talk);
         if (r > 0)
                 return r;
@@ -227,6 +229,7 @@ int talk_broadcast(Talk *talk, int argc, char **argv) {
         r = input_open(talk, argv[0], &fd, &regular);
         if (r > 0)
                 return r;
+        talk->stays = true; /* what is under way goes on when the connection is back */
         r = talk_connect(talk);
         if (r > 0)
                 return r;

@@ -354,10 +354,8 @@ int talk_settle(Talk *talk, uint64_t deadline) {
         }
         if (r < 0 && r != -ETIMEDOUT)
                 return r;
-        talk->answer = (TalkAnswer) {};
-        r = direct_alive_start(talk->client, direct_get_name(talk->client), DIRECT_FOREVER, talk_on_alive, talk);
-        if (r >= 0)
-                r = talk_await(talk, deadline);
+        while ((r = direct_process(talk->client)) > 0) /* what has failed is told here */
+                ;
         return r < 0 ? r : talk->undelivered;
 }
 
