@@ -144,7 +144,8 @@ static bool client_is_pending(const DirectClient *client) {
 
         return inbox_is_waiting(inbox, client->message_handler) || (inbox->unseen && inbox->messages.first) ||
                client_has_input(client) ||
-               (intake_is_due(&client->intake) && client->session.state == SESSION_UP && !client->link.is_blocked);
+               (intake_is_due(&client->intake) && client->session.state == SESSION_UP && !client->link.is_blocked &&
+                client->retry_at == USEC_NEVER);
 }
 
 static uint32_t client_get_mask(const DirectClient *client) {
