@@ -16,6 +16,7 @@
 #define SESSION_DELAY_MIN_USEC (100 * USEC_PER_MSEC)
 #define SESSION_DELAY_MAX_USEC (10 * USEC_PER_SEC)
 #define SESSION_DELAY_NAMED_MAX_USEC (60 * USEC_PER_SEC) /* of what GOODBYE names: not for ever, whatever it says */
+#define SESSION_LOST_ACCEPTED_MAX 2 /* a service that accepts and dies soon is tried again within 0.4 s: it is there, at times */
 #define SESSION_STABLE_USEC (10 * USEC_PER_SEC) /* a link that lasted so long was a good one: the delay starts small again */
 
 /* What a GOODBYE, by its code, means: renew the link, or give up with an error */
@@ -259,6 +260,8 @@ static void session_lost(DirectClient *client, int reason, const char *text, siz
         }
         if (usec_now() - s->up_since >= SESSION_STABLE_USEC)
                 s->n_lost = 0;
+        else if (s->n_lost > SESSION_LOST_ACCEPTED_MAX)
+                s->n_lost = SESSION_LOST_ACCEPTED_MAX;
         session_pause(client, delay > 0 ? usec_min(delay, SESSION_DELAY_NAMED_MAX_USEC) : session_delay(s));
 }
 
