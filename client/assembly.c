@@ -203,9 +203,10 @@ static int part_add(Assembly *a, Part *part, const uint8_t *data, size_t size, b
         if (size == 0 && !is_last)
                 return 0;
         r = part_emit(a, part, data, size, is_last, false);
-        if (r < 0 && part->is_reliable && part->received > 0)
-                return r; /* it will come again */
-        if (r < 0)
+        if (r < 0 && part->is_reliable) { /* the frame will come again, and with it the part if this was its first */
+                if (part->received == 0)
+                        part_free(a, part);
+        } else if (r < 0)
                 part_fail(a, part);
         else if (is_last)
                 part_free(a, part);

@@ -29,10 +29,8 @@ int sender_broadcast_bulk(Sender *s, Flow *f) {
         int r;
 
         block = block_new(&s->pool, BLOCK_LARGE);
-        if (!block) {
-                list_append(&s->active, &f->active);
+        if (!block)
                 return -ENOMEM;
-        }
         r = bulk_make(f->bulk, f->next, block);
         if (r >= 0) {
                 wire_store_u64(block->data + 24, 0); /* its number in the counter of broadcasts comes when it goes out */
@@ -43,13 +41,8 @@ int sender_broadcast_bulk(Sender *s, Flow *f) {
                 f->acked++;
                 sender_activate(s, broadcasts);
         }
-        sender_wait_for_pipe(f);
         s->n_queued += flow_get_queued(f) - n_before;
         block_unref(&s->pool, block);
-        if (flow_is_finished(f))
-                sender_drop_bulk(s, f, f->bulk->failed ? -EIO : 0);
-        else
-                sender_activate(s, f);
         return r;
 }
 

@@ -19,7 +19,7 @@ enum {
         BULK_STREAM_MIN = 4096,
 };
 
-static Bulk *bulk_new(BulkSource source, const Envelope *envelope, uint32_t stream, uint64_t total) {
+static Bulk *bulk_new(BulkSource source, const Envelope *envelope, uint64_t total) {
         Bulk *bulk;
 
         bulk = malloc(sizeof(*bulk));
@@ -28,7 +28,6 @@ static Bulk *bulk_new(BulkSource source, const Envelope *envelope, uint32_t stre
         *bulk = (Bulk) {
                 .source = source,
                 .envelope = *envelope,
-                .stream = stream,
                 .payload_max = WIRE_PAYLOAD_MAX,
                 .total = total,
                 .fd = -1,
@@ -36,10 +35,10 @@ static Bulk *bulk_new(BulkSource source, const Envelope *envelope, uint32_t stre
         return bulk;
 }
 
-Bulk *bulk_new_memory(BlockPool *pool, const Envelope *envelope, uint32_t stream, const void *data, size_t size, Sent *sent) {
+Bulk *bulk_new_memory(BlockPool *pool, const Envelope *envelope, const void *data, size_t size, Sent *sent) {
         Bulk *bulk;
 
-        bulk = bulk_new(BULK_MEMORY, envelope, stream, size);
+        bulk = bulk_new(BULK_MEMORY, envelope, size);
         if (!bulk)
                 return NULL;
         bulk->memory = block_new(pool, size);
@@ -50,14 +49,14 @@ Bulk *bulk_new_memory(BlockPool *pool, const Envelope *envelope, uint32_t stream
         return bulk;
 }
 
-Bulk *bulk_new_stream(const Envelope *envelope, uint32_t stream, uint64_t total) {
-        return bulk_new(BULK_STREAM, envelope, stream, total);
+Bulk *bulk_new_stream(const Envelope *envelope, uint64_t total) {
+        return bulk_new(BULK_STREAM, envelope, total);
 }
 
-Bulk *bulk_new_fd(const Envelope *envelope, uint32_t stream, int fd, bool is_file, uint64_t total, int epoll_fd, Sent *sent) {
+Bulk *bulk_new_fd(const Envelope *envelope, int fd, bool is_file, uint64_t total, int epoll_fd, Sent *sent) {
         Bulk *bulk;
 
-        bulk = bulk_new(is_file ? BULK_FILE : BULK_PIPE, envelope, stream, total);
+        bulk = bulk_new(is_file ? BULK_FILE : BULK_PIPE, envelope, total);
         if (!bulk)
                 return NULL;
         bulk->fd = fd;

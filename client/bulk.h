@@ -45,7 +45,7 @@ typedef enum BulkSource {
 typedef struct Bulk {
         BulkSource source;
         Envelope envelope;
-        uint32_t stream;
+        uint32_t stream; /* its number; 0: it has not begun */
         size_t payload_max;
         uint64_t total; /* WIRE_SIZE_UNKNOWN */
         uint64_t taken; /* PIPE, STREAM: of it, in frames so far */
@@ -67,11 +67,11 @@ typedef struct Bulk {
 } Bulk;
 
 /* Copies `data`. NULL: no memory. All take over `sent` (may be NULL) if they succeed. */
-Bulk *bulk_new_memory(BlockPool *pool, const Envelope *envelope, uint32_t stream, const void *data, size_t size, Sent *sent);
-Bulk *bulk_new_stream(const Envelope *envelope, uint32_t stream, uint64_t total);
+Bulk *bulk_new_memory(BlockPool *pool, const Envelope *envelope, const void *data, size_t size, Sent *sent);
+Bulk *bulk_new_stream(const Envelope *envelope, uint64_t total);
 
 /* Takes `fd` over as well. */
-Bulk *bulk_new_fd(const Envelope *envelope, uint32_t stream, int fd, bool is_file, uint64_t total, int epoll_fd, Sent *sent);
+Bulk *bulk_new_fd(const Envelope *envelope, int fd, bool is_file, uint64_t total, int epoll_fd, Sent *sent);
 
 /* `sent` is not its business any more. Takes NULL, returns NULL. */
 Bulk *bulk_free(Bulk *bulk, BlockPool *pool);

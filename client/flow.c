@@ -21,8 +21,8 @@ static bool frame_is_expired(const uint8_t *frame) {
         return frame[FRAME_TYPE] == TYPE_EXPIRED;
 }
 
-void flow_init(Flow *f, Peer *peer, uint32_t stream, Bulk *bulk, uint64_t credit) {
-        *f = (Flow) { .peer = peer, .stream = stream, .next = 1, .credit = credit, .bulk = bulk };
+void flow_init(Flow *f, Peer *peer, Bulk *bulk, uint64_t credit) {
+        *f = (Flow) { .peer = peer, .next = 1, .credit = credit, .bulk = bulk };
         list_init(&f->active);
         list_init(&f->of_peer);
         f->outcomes_last = &f->outcomes;

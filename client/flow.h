@@ -21,8 +21,8 @@ typedef struct Flow {
         Peer *peer;
         List active; /* among those that can send; else alone */
         List of_peer;
-        MapNode by_stream;
-        uint32_t stream;
+        MapNode by_handle; /* of bulks: what the program knows it by */
+        MapNode by_stream; /* and what the receiver does, once it has begun */
         uint64_t next;  /* number of the next frame to go out */
         uint64_t sent;  /* the highest that ever did */
         uint64_t acked; /* all up to it are taken */
@@ -39,11 +39,11 @@ struct Peer {
         MapNode by_id;
         PeerState state;
         Flow messages;
-        List bulks; /* of Flow, in the order of their numbers */
+        List bulks; /* of Flow: those that have begun in the order of their numbers, the others anywhere */
 };
 
 /* Takes `bulk` over (may be NULL). */
-void flow_init(Flow *f, Peer *peer, uint32_t stream, Bulk *bulk, uint64_t credit);
+void flow_init(Flow *f, Peer *peer, Bulk *bulk, uint64_t credit);
 
 /* Those who wait for an outcome are the caller's affair. */
 void flow_deinit(Flow *f, BlockPool *pool);

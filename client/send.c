@@ -25,13 +25,14 @@ void sender_init(Sender *s, int epoll_fd, const SenderCallbacks *callbacks, void
         list_init(&s->expiring);
         list_init(&s->everyone.bulks);
         s->everyone.state = PEER_HELD;
-        flow_init(&s->everyone.messages, &s->everyone, 0, NULL, UINT64_MAX);
+        flow_init(&s->everyone.messages, &s->everyone, NULL, UINT64_MAX);
 }
 
 void sender_deinit(Sender *s) {
         sender_reset(s, -ECANCELED);
         flow_deinit(&s->everyone.messages, &s->pool);
         map_deinit(&s->peers);
+        map_deinit(&s->by_handle);
         map_deinit(&s->by_stream);
         block_pool_deinit(&s->pool);
 }
@@ -54,7 +55,9 @@ void sender_activate(Sender *s, Flow *f) {
 }
 
 void sender_drop_bulk(Sender *s, Flow *f, int result) {
-        map_remove(&s->by_stream, &f->by_stream);
+        map_remove(&s->by_handle, &f->by_handle);
+        if (f->bulk->stream != 0)
+                map_remove(&s->by_stream, &f->by_stream);
         s->n_queued -= flow_get_queued(f);
         sender_tell(s, f->bulk->sent, result);
         flow_deinit(f, &s->pool);
@@ -121,20 +124,36 @@ static Peer *sender_get_peer(Sender *s, uint64_t id) {
         }
         *peer = (Peer) { .state = s->is_up ? PEER_UP : PEER_HELD };
         list_init(&peer->bulks);
-        flow_init(&peer->messages, peer, 0, NULL, s->initial_credit);
+        flow_init(&peer->messages, peer, NULL, s->initial_credit);
         map_insert(&s->peers, &peer->by_id, id);
         return peer;
 }
 
-static uint32_t sender_next_stream(Sender *s) {
+static uint32_t next_free(const Map *map, uint32_t last) {
         do
-                s->stream++;
-        while (s->stream == 0 || map_find(&s->by_stream, s->stream));
-        return s->stream;
+                last++;
+        while (last == 0 || map_find(map, last));
+        return last;
+}
+
+/* A receiver takes a stream with a lower number than one that has begun as ended, and a pipe may have its first byte long after it
+ * was given to us: so the number is that of the beginning. */
+static void sender_begin_stream(Sender *s, Flow *f) {
+        s->stream = f->bulk->stream = next_free(&s->by_stream, s->stream);
+        map_insert(&s->by_stream, &f->by_stream, s->stream);
+        list_remove(&f->of_peer);
+        list_append(&f->peer->bulks, &f->of_peer);
+}
+
+/* It has not begun after all. */
+static void sender_unbegin_stream(Sender *s, Flow *f) {
+        map_remove(&s->by_stream, &f->by_stream);
+        f->bulk->stream = 0;
+        s->stream--;
 }
 
 /* A pipe is read when the epoll set has said that it can be, once for each time: it may block. */
-void sender_wait_for_pipe(Flow *f) {
+static void sender_wait_for_pipe(Flow *f) {
         if (f->bulk && !f->bulk->is_waiting && f->bulk->last == 0 && bulk_wait(f->bulk, f) < 0)
                 f->bulk->broken = true;
 }
@@ -149,8 +168,9 @@ static int sender_add_bulk(Sender *s, Bulk *bulk) {
         f = peer ? malloc(sizeof(*f)) : NULL;
         if (!f)
                 return -ENOMEM;
-        flow_init(f, peer, bulk->stream, bulk, is_broadcast ? UINT64_MAX : s->initial_credit);
-        map_insert(&s->by_stream, &f->by_stream, bulk->stream);
+        flow_init(f, peer, bulk, is_broadcast ? UINT64_MAX : s->initial_credit);
+        s->handle = next_free(&s->by_handle, s->handle);
+        map_insert(&s->by_handle, &f->by_handle, s->handle);
         list_append(&peer->bulks, &f->of_peer);
         sender_wait_for_pipe(f);
         s->n_queued += flow_get_queued(f);
@@ -166,7 +186,7 @@ static int sender_large_message(Sender *s, const Envelope *envelope, const void 
         Bulk *bulk;
         int r;
 
-        bulk = bulk_new_memory(&s->pool, envelope, sender_next_stream(s), data, size, sent);
+        bulk = bulk_new_memory(&s->pool, envelope, data, size, sent);
         if (!bulk)
                 return -ENOMEM;
         r = sender_add_bulk(s, bulk);
@@ -250,7 +270,7 @@ int sender_fd(Sender *s, const Envelope *envelope, int fd, uint64_t total, Sent 
         is_file = S_ISREG(st.st_mode) && st.st_size > 0; /* files of procfs have no size and are read like pipes */
         if (is_file && total == WIRE_SIZE_UNKNOWN)
                 total = (uint64_t) st.st_size;
-        bulk = bulk_new_fd(envelope, sender_next_stream(s), fd, is_file, total, s->epoll_fd, sent);
+        bulk = bulk_new_fd(envelope, fd, is_file, total, s->epoll_fd, sent);
         if (!bulk)
                 return -ENOMEM;
         r = sender_add_bulk(s, bulk);
@@ -270,10 +290,10 @@ static Flow *sender_find_stream(const Sender *s, uint32_t stream) {
         MapNode *node;
         Flow *f;
 
-        node = map_find(&s->by_stream, stream);
+        node = map_find(&s->by_handle, stream);
         if (!node)
                 return NULL;
-        f = container_of(node, Flow, by_stream);
+        f = container_of(node, Flow, by_handle);
         return f->bulk->source == BULK_STREAM && !f->bulk->ended ? f : NULL;
 }
 
@@ -281,13 +301,14 @@ int sender_stream_begin(Sender *s, const Envelope *envelope, uint64_t total, uin
         Bulk *bulk;
         int r;
 
-        bulk = bulk_new_stream(envelope, sender_next_stream(s), total);
+        bulk = bulk_new_stream(envelope, total);
         if (!bulk)
                 return -ENOMEM;
-        *ret_stream = bulk->stream;
         r = sender_add_bulk(s, bulk);
         if (r < 0)
                 bulk_free(bulk, &s->pool);
+        else
+                *ret_stream = s->handle;
         return r;
 }
 
@@ -354,9 +375,24 @@ static bool sender_put_unreliable(Sender *s) {
         return true;
 }
 
+static int sender_send_flow(Sender *s, Flow *f) {
+        uint64_t n_before = flow_get_queued(f), n_sent = f->n_sent;
+        int r;
+
+        if (f->peer == &s->everyone && f->bulk)
+                return sender_broadcast_bulk(s, f);
+        r = flow_send(f, &s->line, &s->pool, SENDER_TURN_SIZE);
+        s->n_queued += flow_get_queued(f) - n_before;
+        if (f->peer == &s->everyone) {
+                s->n_queued -= f->n_sent - n_sent;
+                sender_trim_broadcasts(s);
+        }
+        return r;
+}
+
 /* The flow whose turn it is. False: there is none, or no memory for its frame now. */
 static bool sender_put_flow(Sender *s) {
-        uint64_t n_before, n_sent;
+        bool begins;
         Flow *f;
         int r;
 
@@ -364,22 +400,21 @@ static bool sender_put_flow(Sender *s) {
                 return false;
         f = container_of(s->active.next, Flow, active);
         list_remove(&f->active);
-        if (f->peer == &s->everyone && f->bulk)
-                return sender_broadcast_bulk(s, f) != -ENOMEM;
-        n_before = flow_get_queued(f);
-        n_sent = f->n_sent;
-        r = flow_send(f, &s->line, &s->pool, SENDER_TURN_SIZE);
-        s->n_queued += flow_get_queued(f) - n_before;
-        if (f->peer == &s->everyone) {
-                s->n_queued -= f->n_sent - n_sent;
-                sender_trim_broadcasts(s);
-        }
-        sender_wait_for_pipe(f);
+        begins = f->bulk && f->bulk->stream == 0;
+        if (begins)
+                sender_begin_stream(s, f);
+        r = sender_send_flow(s, f);
+        if (r < 0 && begins)
+                sender_unbegin_stream(s, f);
         if (r == -ENOMEM) {
-                list_append(&s->active, &f->active);
+                list_prepend(&s->active, &f->active); /* streams begin in order */
                 return false;
         }
-        sender_activate(s, f);
+        sender_wait_for_pipe(f);
+        if (flow_is_finished(f))
+                sender_drop_bulk(s, f, f->bulk->failed ? -EIO : 0); /* a broadcast, which nobody acknowledges */
+        else
+                sender_activate(s, f);
         return true;
 }
 
@@ -421,8 +456,8 @@ bool sender_is_empty(const Sender *s) {
         while ((node = map_next(&s->peers, node)))
                 if (!store_is_empty(&container_of(node, Peer, by_id)->messages.store))
                         return false;
-        while ((node = map_next(&s->by_stream, node))) {
-                const Flow *f = container_of(node, Flow, by_stream);
+        while ((node = map_next(&s->by_handle, node))) {
+                const Flow *f = container_of(node, Flow, by_handle);
 
                 if (f->bulk->source != BULK_STREAM || f->bulk->ended || flow_get_queued(f) > 0)
                         return false;

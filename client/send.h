@@ -31,10 +31,12 @@ typedef struct Sender {
         Sent *handed_first, **handed_last;
 
         Map peers;     /* of Peer, by id */
-        Map by_stream; /* of Flow: bulks */
+        Map by_handle; /* of Flow: all bulks */
+        Map by_stream; /* … and those that have begun */
         List active;   /* of Flow: those that can send */
         List expiring; /* of Sent: those with a deadline, the earliest first */
-        uint32_t stream; /* the last number that was given; one counter for all targets, so it grows for each */
+        uint32_t handle; /* the last that was given */
+        uint32_t stream; /* the same of streams; one counter for all targets, so it grows for each */
 
         Peer everyone;            /* its `messages` are our broadcasts: sent once, and kept for those who missed some */
         uint64_t broadcast_before; /* the number of the last one before the present instance of the service */
@@ -111,8 +113,8 @@ void sender_target_gone(Sender *s, uint64_t id, int error);
 /* ---- broadcast.c: our own broadcasts ---- */
 
 
-/* A frame of a large one, or a pipe that has nothing (-EAGAIN). */
-int sender_broadcast_bulk(Sender *s, Flow *f);
+/* The next frame of a large one is put among the others. */
+int sender_broadcast_bulk(Sender *s, Flow *f); /* 0, -EAGAIN, -ENOMEM */
 /* Some have gone out. */
 void sender_trim_broadcasts(Sender *s);
 /* A receiver has missed some. 0 or -ENOMEM. */
@@ -123,6 +125,6 @@ int sender_mark(Sender *s, uint64_t target);
 
 void sender_tell(Sender *s, Sent *sent, int result); /* a list */
 void sender_activate(Sender *s, Flow *f);
-void sender_wait_for_pipe(Flow *f);
+
 void sender_drop_bulk(Sender *s, Flow *f, int result);
 Peer *sender_find_peer(const Sender *s, uint64_t id);

@@ -296,8 +296,10 @@ int session_welcome(DirectClient *client, const WireHeader *header, const uint8_
 
         if (wire_welcome_parse(payload, header->length, &welcome) < 0 || welcome.version != WIRE_VERSION || welcome.id == 0 ||
             welcome.id >= WIRE_TARGET_GROUP || welcome.max_payload < WIRE_PAYLOAD_MAX ||
-            !wire_name_is_valid(welcome.name.data, welcome.name.size) || session_set_name(client, welcome.name) < 0)
+            !wire_name_is_valid(welcome.name.data, welcome.name.size))
                 return -EPROTO;
+        if (session_set_name(client, welcome.name) < 0)
+                return -ENOMEM;
         is_resumed = s->is_resuming && welcome.id == s->id;
         is_new_instance = memcmp(s->instance, welcome.instance, sizeof(s->instance)) != 0;
         if (!is_resumed)

@@ -35,14 +35,17 @@ static void sender_resume_peer(Sender *s, Peer *peer, bool rewind) {
         if (rewind)
                 flow_rewind(&peer->messages);
         sender_activate(s, &peer->messages);
-        for (List *l = peer->bulks.next; l != &peer->bulks; l = l->next) {
-                Flow *f = container_of(l, Flow, of_peer);
+        for (unsigned pass = 0; pass < 2; pass++)
+                for (List *l = peer->bulks.next; l != &peer->bulks; l = l->next) {
+                        Flow *f = container_of(l, Flow, of_peer);
 
-                list_remove(&f->active);
-                if (rewind)
-                        flow_rewind(f);
-                sender_activate(s, f);
-        }
+                        if ((pass == 0) != (f->bulk->stream != 0))
+                                continue; /* first those that have begun */
+                        list_remove(&f->active);
+                        if (rewind)
+                                flow_rewind(f);
+                        sender_activate(s, f);
+                }
 }
 
 int sender_welcome(Sender *s, bool is_resumed, bool is_new_instance, uint32_t initial_credit) {
@@ -158,6 +161,6 @@ void sender_reset(Sender *s, int error) {
                 sender_drop_bulk(s, container_of(s->everyone.bulks.next, Flow, of_peer), error);
         sender_tell(s, broadcasts->outcomes, error);
         flow_deinit(broadcasts, &s->pool);
-        flow_init(broadcasts, &s->everyone, 0, NULL, UINT64_MAX);
+        flow_init(broadcasts, &s->everyone, NULL, UINT64_MAX);
         s->broadcast_before = 0;
 }

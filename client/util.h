@@ -68,6 +68,10 @@ static inline void list_append(List *list, List *member) {
         list->previous = member;
 }
 
+static inline void list_prepend(List *list, List *member) {
+        list_append(list->next, member);
+}
+
 /* Leaves the member as a list of its own, so that taking it out twice does no harm. */
 static inline void list_remove(List *member) {
         member->previous->next = member->next;
