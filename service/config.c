@@ -51,8 +51,9 @@ static const struct Key {
         { "OutboxHighWater", &value_size, FIELD(outbox_high), "1M", "65576", "1G", false },
         /* Nothing drains below 0, so senders would wait for ever. */
         { "OutboxLowWater", &value_size, FIELD(outbox_low), "256K", "1", "1G", false },
-        /* The largest frame must fit with room to spare, or a flow could not begin; the field on the wire is a u32. */
-        { "InitialCredit", &value_size, FIELD(initial_credit), "1M", "65577", "4294967295", false },
+        /* The largest frame must fit with room to spare, or a flow could not begin; the field on the wire is a u32. The default is two
+         * of them: several senders that begin together must not fill the outbox of one that has stopped. */
+        { "InitialCredit", &value_size, FIELD(initial_credit), "128K", "65577", "4294967295", false },
 #undef FIELD
 };
 

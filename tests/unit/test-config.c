@@ -58,7 +58,7 @@ START_TEST(defaults) {
         ck_assert_uint_eq(config.broadcast_wait_usec, 500 * MSEC);
         ck_assert_uint_eq(config.outbox_high, 1 << 20);
         ck_assert_uint_eq(config.outbox_low, 256 << 10);
-        ck_assert_uint_eq(config.initial_credit, 1 << 20);
+        ck_assert_uint_eq(config.initial_credit, 128 << 10);
 }
 END_TEST
 
@@ -78,7 +78,7 @@ START_TEST(everything_set) {
                   "BroadcastWaitMSec=2s\n"
                   "OutboxHighWater=2M\n"
                   "OutboxLowWater=65536\n"
-                  "InitialCredit=128K\n");
+                  "InitialCredit=512K\n");
         ck_assert_str_eq(config.listen[0], "127.0.0.1:0");
         ck_assert_str_eq(config.listen[1], "[::1]:20000");
         ck_assert_str_eq(config.listen[2], "unix:/run/x.sock");
@@ -92,7 +92,7 @@ START_TEST(everything_set) {
         ck_assert_uint_eq(config.broadcast_wait_usec, 2 * SEC);
         ck_assert_uint_eq(config.outbox_high, 2 << 20);
         ck_assert_uint_eq(config.outbox_low, 65536);
-        ck_assert_uint_eq(config.initial_credit, 128 << 10);
+        ck_assert_uint_eq(config.initial_credit, 512 << 10);
 }
 END_TEST
 
