@@ -20,6 +20,7 @@ struct Chunk {
         Chunk *next;
         uint32_t begin, end, size;
         bool begun; /* its first frame has been written in part */
+        bool urgent;
         uint8_t data[];
 };
 
@@ -57,11 +58,17 @@ static void forget_segments(Outbox *o) {
         o->begun = false;
 }
 
+static void take_away(Outbox *o, const Chunk *chunk, size_t size) {
+        o->n_kept -= size;
+        if (chunk->urgent)
+                o->n_urgent -= size;
+}
+
 static void drop_from(Outbox *o, Chunk *chunk) {
         while (chunk) {
                 Chunk *next = chunk->next;
 
-                o->n_kept -= chunk->end - chunk->begin;
+                take_away(o, chunk, chunk->end - chunk->begin);
                 free(chunk);
                 chunk = next;
         }
@@ -102,6 +109,8 @@ static void chunk_append(Outbox *o, Chunk *chunk, const uint8_t *data, size_t si
         memcpy(chunk->data + chunk->end, data, size);
         chunk->end += (uint32_t) size;
         o->n_kept += size;
+        if (chunk->urgent)
+                o->n_urgent += size;
 }
 
 static bool chunk_has_room(const Chunk *chunk, size_t size) {
@@ -109,7 +118,7 @@ static bool chunk_has_room(const Chunk *chunk, size_t size) {
 }
 
 static int keep(Outbox *o, const uint8_t *data, size_t size, bool begun) {
-        if (!chunk_has_room(o->tail, size) || begun) {
+        if (!chunk_has_room(o->tail, size) || begun || o->tail->urgent) {
                 Chunk *chunk = chunk_new(o, size);
 
                 if (!chunk)
@@ -170,7 +179,8 @@ int outbox_copy_urgent(Outbox *o, Turn *t, const uint8_t *data, size_t size) {
         chunk = chunk_new(o, size);
         if (!chunk)
                 return -ENOMEM;
-        before = o->urgent ? o->urgent : o->head->begun ? o->head : NULL;
+        chunk->urgent = true;
+        before = o->urgent ? o->urgent : o->head->begun || !o->opened ? o->head : NULL;
         chunk->next = before ? before->next : o->head;
         if (before)
                 before->next = chunk;
@@ -201,13 +211,13 @@ static size_t sent_kept(Outbox *o, size_t size) {
                 if (size < there) {
                         chunk->begin += (uint32_t) size;
                         chunk->begun = true;
-                        o->n_kept -= size;
+                        take_away(o, chunk, size);
                         return 0;
                 }
                 o->head = chunk->next;
                 if (o->urgent == chunk)
                         o->urgent = NULL;
-                o->n_kept -= there;
+                take_away(o, chunk, there);
                 size -= there;
                 free(chunk);
         }
@@ -219,6 +229,7 @@ static size_t sent_kept(Outbox *o, size_t size) {
 void outbox_sent(Outbox *o, Turn *t, size_t size) {
         assert(size <= outbox_size(o));
 
+        o->opened = o->opened || size > 0;
         size = sent_kept(o, size);
         while (size > 0) {
                 Segment *segment = &t->segments[o->first - 1];

@@ -47,9 +47,11 @@ typedef struct Outbox {
         Chunk *head, *tail; /* kept, in the order in which they go out */
         Chunk *urgent;      /* the chunk behind which the next urgent frame goes; NULL: at the first boundary */
         size_t n_kept;
+        size_t n_urgent; /* of it, what has passed or may pass the rest */
         size_t n_borrowed;
         uint32_t first, last; /* segments, from 1 */
         bool begun;           /* the first segment has been written in part */
+        bool opened;          /* something has been written: before that, the first frame is WELCOME, which nothing passes */
 } Outbox;
 
 #define OUTBOX_NULL ((Outbox) {})

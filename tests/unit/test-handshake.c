@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <stdio.h>
 #include <sys/resource.h>
 
 #include "tests/unit/fake-net.h"
@@ -54,6 +55,29 @@ START_TEST(a_welcome) {
         ck_assert_str_eq(fake_session(b)->name, "client-1002");
         ck_assert_str_eq(fake_session(b)->program, "test");
         ck_assert_str_eq(fake_events(net), "joined a; joined client-1002");
+}
+END_TEST
+
+/* So many come at once that frames can't be borrowed any more: what may pass others does not pass the WELCOME. */
+START_TEST(nothing_passes_a_welcome) {
+        enum { N = 2500 };
+        static FakeLink *l[N];
+
+        net->config.max_clients = N;
+        router_set_config(net->router, &net->config);
+        for (size_t i = 0; i < N; i++) {
+                l[i] = fake_open(net);
+                fake_hello(l[i], "");
+                fake_send(l[i], (WireHeader) { .type = WIRE_PING, .tag = 7 }, NULL);
+        }
+        fake_net_turn(net);
+        for (size_t i = 0; i < N; i++) {
+                char expected[64];
+                const char *heard = fake_heard(l[i]);
+
+                snprintf(expected, sizeof(expected), "welcome %d client-%d; pong 7", (int) l[i]->id, (int) l[i]->id);
+                ck_assert_str_eq(heard, expected);
+        }
 }
 END_TEST
 
@@ -388,7 +412,7 @@ START_TEST(bytes_behind_the_end_are_thrown_away) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("handshake", setup, teardown, a_welcome, given_names_are_unique, versions, names, malformed, byte_by_byte,
-                  no_hello_in_time, full, a_stopping_service_takes_nobody, probe_is_answered, probe_is_not_answered, probe_fails,
+TEST_MAIN_FIXTURE("handshake", setup, teardown, a_welcome, nothing_passes_a_welcome, given_names_are_unique, versions, names, malformed,
+                  byte_by_byte, no_hello_in_time, full, a_stopping_service_takes_nobody, probe_is_answered, probe_is_not_answered, probe_fails,
                   held_back, held_back_goodbyes, waiting_ends, the_name_of_an_away_session, a_refused_newcomer_takes_no_name,
                   bytes_behind_the_end_are_thrown_away)

@@ -40,6 +40,12 @@ static void keep(void) {
         turn_end(&turn);
 }
 
+/* The first frame of all has gone out. */
+static void open_it(void) {
+        borrow("W");
+        outbox_sent(&o, &turn, 1);
+}
+
 static void urgent(const char *text) {
         ck_assert_int_eq(outbox_copy_urgent(&o, &turn, (const uint8_t *) text, strlen(text)), 0);
 }
@@ -86,6 +92,7 @@ START_TEST(short_writes) {
 END_TEST
 
 START_TEST(urgent_passes_what_is_kept_but_not_a_begun_frame) {
+        open_it();
         borrow("aaaa");
         keep();
         urgent("U1");
@@ -102,6 +109,30 @@ START_TEST(urgent_passes_what_is_kept_but_not_a_begun_frame) {
         urgent("U4"); /* behind U3 */
         ck_assert_ptr_nonnull(strstr(peek(99), "U3U4"));
         ck_assert_uint_eq(outbox_size(&o), 9);
+}
+END_TEST
+
+START_TEST(urgent_does_not_pass_the_first_frame_of_all) {
+        borrow("WWWW");
+        keep();
+        urgent("U1");
+        borrow("aaaa");
+        keep();
+        urgent("U2");
+        ck_assert_str_eq(peek(99), "WWWWU1U2aaaa");
+        ck_assert_uint_eq(o.n_urgent, 4);
+        outbox_sent(&o, &turn, 5);
+        ck_assert_uint_eq(o.n_urgent, 3);
+        outbox_drop(&o);
+        ck_assert_str_eq(peek(99), "1U2"); /* a chunk that has begun stays */
+        outbox_sent(&o, &turn, 3);
+        ck_assert_uint_eq(o.n_urgent, 0);
+        borrow("bbbb");
+        keep();
+        urgent("U3");
+        ck_assert_str_eq(peek(99), "U3bbbb");
+        outbox_drop(&o);
+        ck_assert_uint_eq(o.n_urgent, 0);
 }
 END_TEST
 
@@ -179,5 +210,5 @@ START_TEST(scratch_at_its_limit) {
 END_TEST
 
 TEST_MAIN_FIXTURE("outbox", setup, teardown, neighbours_are_one_segment, short_writes, urgent_passes_what_is_kept_but_not_a_begun_frame,
-                  urgent_passes_a_large_backlog, urgent_is_in_order_when_nothing_is_kept, drop_leaves_the_begun_run, more_than_a_turn_holds,
+                  urgent_does_not_pass_the_first_frame_of_all, urgent_passes_a_large_backlog, urgent_is_in_order_when_nothing_is_kept, drop_leaves_the_begun_run, more_than_a_turn_holds,
                   scratch_at_its_limit)
