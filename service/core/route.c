@@ -12,6 +12,11 @@ static bool is_over(const Link *l) {
         return l->outbox.n_kept > l->router->config.outbox_high;
 }
 
+/* Who only acknowledges what a client had sent must not wait for it to read: its other flows would stand still with that. */
+static bool must_wait(const Run *run, const Link *to) {
+        return is_over(to) && (!run->urgent || to->outbox.n_urgent > ROUTE_ACKS_MAX);
+}
+
 static void bounce(Link *from, const Run *run, WireBounce reason) {
         for (size_t position = 0, n = 0; position < run->size; position += n) {
                 const uint8_t *frame = run->data + position;
@@ -101,7 +106,7 @@ void route_run(Link *from, const Run *run) {
                 bounce(from, run, target || router_may_come_back(r, run->target) ? WIRE_BOUNCE_AWAY : WIRE_BOUNCE_NO_CLIENT);
                 return;
         }
-        if (is_over(target->link))
+        if (must_wait(run, target->link))
                 pause_add(from, target->link, false);
         deliver(from, target->link, run);
 }

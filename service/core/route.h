@@ -13,6 +13,12 @@ typedef struct Run {
         bool urgent; /* ACK: may pass what is kept */
 } Run;
 
+enum {
+        /* What is kept of ACKs for one client that is over its high-water mark before those who send them wait as well. An honest sender
+         * has a few for each flow: that is those of some ten thousand. */
+        ROUTE_ACKS_MAX = 1024 * 1024,
+};
+
 void route_run(Link *from, const Run *run);
 
 /* `to` has drained below its low-water mark. */

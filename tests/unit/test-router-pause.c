@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "service/core/route.h"
 #include "tests/unit/fake-net.h"
 #include "tests/unit/run-tests.h"
 
@@ -112,6 +113,42 @@ START_TEST(several_senders) {
         fake_take(b, FAKE_UNLIMITED);
         fake_net_run(net);
         ck_assert(!is_paused(a) && !is_paused(c));
+}
+END_TEST
+
+/* Who only acknowledges what a stopped client had sent goes on sending to others. */
+START_TEST(acks_do_not_wait) {
+        fill_to(a, b, FAKE_HIGH + 1);
+        for (size_t i = 1; i <= 100; i++)
+                fake_simple(c, WIRE_ACK, b->id, i);
+        fake_data(c, a->id, 1, "go on");
+        ck_assert_str_eq(fake_heard(a), "data 1003>1001 #1 go on");
+        ck_assert(!is_paused(c));
+        fake_data(c, b->id, 1, "x");
+        fake_net_run(net);
+        ck_assert(is_paused(c));
+        fake_take(b, FAKE_UNLIMITED);
+        fake_net_run(net);
+        ck_assert(!is_paused(c));
+        ck_assert_uint_eq(b->link->outbox.n_urgent, 0);
+}
+END_TEST
+
+/* … within a bound, whoever sends how many. */
+START_TEST(too_many_acks_wait) {
+        size_t n = 0;
+
+        fill_to(a, b, FAKE_HIGH + 1);
+        for (; !is_paused(c); n++) {
+                fake_simple(c, WIRE_ACK, b->id, n);
+                fake_net_run(net);
+                ck_assert_uint_le(n, ROUTE_ACKS_MAX / WIRE_HEADER_SIZE + 2);
+        }
+        ck_assert_uint_gt(n, ROUTE_ACKS_MAX / WIRE_HEADER_SIZE);
+        fake_take(b, FAKE_UNLIMITED);
+        fake_net_run(net);
+        ck_assert(!is_paused(c));
+        ck_assert_uint_eq(b->link->outbox.n_urgent, 0);
 }
 END_TEST
 
@@ -336,6 +373,6 @@ START_TEST(marks_of_a_welcome) {
 END_TEST
 
 TEST_MAIN_FIXTURE("router-pause", setup, teardown, at_the_high_water_mark, one_above_the_high_water_mark, at_the_low_water_mark,
-                  several_targets, several_senders, the_target_dies, the_target_is_kicked, the_sender_dies, a_paused_sender_ends,
-                  a_paused_sender_ends_with_too_much, who_does_not_read_its_answers, who_sends_to_itself, a_circle,
-                  broadcasts_wait_and_skip, a_broadcaster_that_also_sends, no_mark_without_need, marks_of_a_welcome)
+                  several_targets, several_senders, acks_do_not_wait, too_many_acks_wait, the_target_dies, the_target_is_kicked,
+                  the_sender_dies, a_paused_sender_ends, a_paused_sender_ends_with_too_much, who_does_not_read_its_answers,
+                  who_sends_to_itself, a_circle, broadcasts_wait_and_skip, a_broadcaster_that_also_sends, no_mark_without_need, marks_of_a_welcome)
