@@ -77,7 +77,7 @@ class Targeted(ServiceTest):
             self.assertSame(b.receive(), sent, a.id)
 
     def test_broadcast_that_is_resent(self):
-        """It goes to its one receiver, as a frame of the targeted flow."""
+        """It goes to its one receiver, with its own number."""
         a, b = self.pair()
         c = self.client()
         a.data(b.id, b"again", flags=WHOLE | RELIABLE | BROADCAST, sequence=3)

@@ -111,6 +111,25 @@ START_TEST(example_data) {
 }
 END_TEST
 
+static void assert_example_u64(const char *heading, WireHeader header, uint64_t payload) {
+        uint8_t frame[FRAME_MAX];
+
+        wire_store_u64(frame + WIRE_HEADER_SIZE, payload);
+        assert_example(heading, frame, make_frame(header, sizeof(payload), frame));
+}
+
+START_TEST(example_ack) {
+        assert_example_u64("### ACK", (WireHeader) { .type = WIRE_ACK, .source = 9, .target = 7, .sequence = 3 }, 135 + (1 << 20));
+}
+END_TEST
+
+START_TEST(example_mark) {
+        WireHeader header = { .type = WIRE_MARK, .source = 7, .target = WIRE_TARGET_BROADCAST, .sequence = 12 };
+
+        assert_example_u64("### MARK", header, 12);
+}
+END_TEST
+
 START_TEST(types) {
         static const struct {
                 WireType value;
@@ -147,4 +166,4 @@ START_TEST(fields_of_load) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("protocol-text", setup, NULL, example_hello, example_welcome, example_data, types, fields_of_load)
+TEST_MAIN_FIXTURE("protocol-text", setup, NULL, example_hello, example_welcome, example_data, example_ack, example_mark, types, fields_of_load)
