@@ -192,6 +192,25 @@ START_TEST(former_client_does_not_come_back) {
 }
 END_TEST
 
+/* What is sent to it meanwhile comes back as for anyone who is away, and then as for anyone who has left. */
+START_TEST(messages_to_a_former_client) {
+        watch(w, 77, "watch @2 away");
+        fake_data(w, 77, 1, "x");
+        ck_assert_str_eq(fake_heard(w), "bounce 77 #1 2");
+        for (int i = 1; i <= 2; i++) {
+                fake_net_advance(net, 15 * FAKE_SEC - (i == 2));
+                fake_pong(w, (uint32_t) i);
+                fake_pong(a, (uint32_t) i);
+                fake_heard(w);
+        }
+        fake_data(w, 77, 2, "x");
+        ck_assert_str_eq(fake_heard(w), "bounce 77 #2 2");
+        fake_net_advance(net, 1);
+        fake_data(w, 77, 3, "x");
+        ck_assert_str_eq(fake_heard(w), "left 77 link lost @2; bounce 77 #3 1");
+}
+END_TEST
+
 /* Its watcher goes first. */
 START_TEST(a_ghost_without_watcher) {
         watch(w, 77, "watch @2 away");
@@ -202,6 +221,58 @@ START_TEST(a_ghost_without_watcher) {
         ck_assert_str_eq(fake_heard(a), "watch @3 away");
         fake_net_advance(net, 30 * FAKE_SEC);
         ck_assert_uint_eq(net->router->sessions.by_id.n, 1);
+}
+END_TEST
+
+/* However the old link ended, and also when it has not: a sender must hear that what was under way may be lost. Before it hears of
+ * the resume it has had what came back, and behind that comes what the client sends. */
+START_TEST(back_after_each_resume) {
+        FakeLink *old = a;
+
+        watch(w, a->id, "watch @2 alive");
+        for (int how = -1; how <= LINK_TIMEOUT; how++) {
+                FakeLink *again = fake_open(net);
+                const char *heard;
+
+                if (how == LINK_EOF)
+                        continue; /* that is its end */
+                if (how >= 0)
+                        fake_close(old, (LinkEnd) how);
+                fake_net_run(net);
+                fake_data(w, a->id, 7, "x");
+                fake_net_run(net);
+                fake_resume(again, old, "a");
+                fake_data(again, w->id, 1, "here I am");
+                heard = fake_heard(w);
+                if (how >= 0) {
+                        static const char before[] = "away 1002 link lost @2; bounce 1002 #7 2; ";
+
+                        ck_assert_mem_eq(heard, before, strlen(before));
+                        heard += strlen(before);
+                }
+                ck_assert_str_eq(heard, "back 1002 @2; data 1002>1001 #1 here I am");
+                fake_heard(again); /* WELCOME, with its token */
+                old = again;
+        }
+}
+END_TEST
+
+/* The same when the sender has not read for a while: what passes what is queued comes earlier, never later. */
+START_TEST(back_is_behind_what_came_back) {
+        FakeLink *again = fake_open(net);
+
+        watch(w, a->id, "watch @2 alive");
+        fake_stop_taking(w);
+        fake_data(a, w->id, 1, "x");
+        fake_net_run(net);
+        fake_close(a, LINK_RESET);
+        fake_net_run(net);
+        fake_data(w, a->id, 7, "y");
+        fake_net_run(net);
+        fake_resume(again, a, "a");
+        fake_net_run(net);
+        fake_take(w, FAKE_UNLIMITED);
+        ck_assert_str_eq(fake_heard(w), "bounce 1002 #7 2; data 1002>1001 #1 x; away 1002 link lost @2; back 1002 @2");
 }
 END_TEST
 
@@ -345,6 +416,6 @@ START_TEST(many_events_at_once) {
 END_TEST
 
 TEST_MAIN_FIXTURE("presence", setup, teardown, one_client, unwatch, everyone, reasons, answer_and_events_are_in_order, oneself,
-                  at_most_so_many, former_client_comes_back, former_client_does_not_come_back, a_ghost_without_watcher,
-                  catching_up, catching_up_with_everyone, catching_up_with_a_busy_one, catching_up_after_being_away,
+                  at_most_so_many, former_client_comes_back, former_client_does_not_come_back, messages_to_a_former_client,
+                  a_ghost_without_watcher, back_after_each_resume, back_is_behind_what_came_back, catching_up, catching_up_with_everyone, catching_up_with_a_busy_one, catching_up_after_being_away,
                   catching_up_within_a_turn, many_events_at_once)
