@@ -131,6 +131,7 @@ int client_turn(DirectClient *client, int timeout) {
         /* Acknowledgements alone wait for what the program has to say */
         if (sender_has_output(&client->sender) && (!client->link.is_blocked || (events & EPOLLOUT)))
                 more |= client_write(client);
+        client_tell_writable(client); /* an acknowledgement makes room, too */
         return more;
 }
 
