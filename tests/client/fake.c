@@ -78,7 +78,7 @@ bool fake_take(Fake *fake, FakeFrame *ret) {
         return true;
 }
 
-void fake_expect(Fake *fake, DirectClient *client, WireType type, FakeFrame *ret) {
+static void fake_expect_any(Fake *fake, DirectClient *client, WireType type, FakeFrame *ret) {
         while (!fake_take(fake, ret)) {
                 struct pollfd pollfds[] = {
                         { .fd = fake->fd, .events = POLLIN },
@@ -88,7 +88,50 @@ void fake_expect(Fake *fake, DirectClient *client, WireType type, FakeFrame *ret
                 ck_assert_msg(poll(pollfds, 2, FAKE_PATIENCE_MS) > 0, "the client does not send a frame of type %d", type);
                 ck_assert_int_ge(direct_process(client), 0);
         }
+}
+
+void fake_expect(Fake *fake, DirectClient *client, WireType type, FakeFrame *ret) {
+        fake_expect_any(fake, client, type, ret);
         ck_assert_int_eq(ret->header.type, type);
+}
+
+void fake_expect_watch(Fake *fake, DirectClient *client, uint64_t target, FakeFrame *ret) {
+        fake_expect(fake, client, WIRE_ASK, ret);
+        ck_assert_uint_eq(ret->header.kind, WIRE_ASK_WATCH);
+        ck_assert_uint_eq(ret->header.length, 9);
+        ck_assert_uint_eq(wire_load_u64(ret->payload), target);
+        ck_assert_uint_eq(ret->payload[8], 1);
+}
+
+void fake_answer_watch(Fake *fake, const FakeFrame *question, uint8_t state) {
+        uint8_t payload[9] = { 11 };
+
+        payload[8] = state;
+        fake_answer(fake, question, 0, payload, sizeof(payload));
+}
+
+void fake_expect_data(Fake *fake, DirectClient *client, FakeFrame *ret) {
+        for (;;) {
+                fake_expect_any(fake, client, WIRE_DATA, ret);
+                if (ret->header.type != WIRE_ASK || ret->header.kind != WIRE_ASK_WATCH)
+                        break;
+                fake_answer_watch(fake, ret, WIRE_STATE_ALIVE);
+        }
+        ck_assert_int_eq(ret->header.type, WIRE_DATA);
+}
+
+void fake_ack(Fake *fake, const FakeFrame *data) {
+        uint8_t credit[8];
+
+        ck_assert_uint_ne(data->header.sequence, 0);
+        wire_store_u64(credit, UINT64_C(1) << 40);
+        fake_send(fake,
+                  &(WireHeader) { .type = WIRE_ACK,
+                                  .source = data->header.target,
+                                  .target = 1,
+                                  .sequence = data->header.sequence,
+                                  .stream = data->header.stream },
+                  credit, sizeof(credit));
 }
 
 void fake_send_bytes(Fake *fake, const void *data, size_t size) {
@@ -122,6 +165,19 @@ void fake_send_data(Fake *fake, uint64_t source, uint8_t flags, uint32_t stream,
                                   .target = 1,
                                   .stream = stream,
                                   .tag = tag },
+                  payload, size);
+}
+
+void fake_send_reliable(Fake *fake, uint64_t source, uint8_t flags, uint32_t stream, uint64_t sequence, const void *payload,
+                        size_t size) {
+        fake_send(fake,
+                  &(WireHeader) { .type = WIRE_DATA,
+                                  .flags = flags | WIRE_RELIABLE,
+                                  .kind = 5,
+                                  .source = source,
+                                  .target = 1,
+                                  .sequence = sequence,
+                                  .stream = stream },
                   payload, size);
 }
 
@@ -169,6 +225,16 @@ void fake_answer(Fake *fake, const FakeFrame *question, uint8_t flags, const voi
                   &(WireHeader) {
                           .type = WIRE_ANSWER, .flags = flags, .kind = question->header.kind, .tag = question->header.tag },
                   payload, size);
+}
+
+void fake_expect_hello(Fake *fake, DirectClient *client, FakeFrame *ret) {
+        struct pollfd pollfds[] = { { .fd = fake->listen_fd, .events = POLLIN },
+                                    { .fd = direct_get_fd(client), .events = POLLIN } };
+
+        while (poll(pollfds, 2, FAKE_PATIENCE_MS) > 0 && !(pollfds[0].revents & POLLIN))
+                direct_process(client);
+        fake_accept(fake);
+        fake_expect(fake, client, WIRE_HELLO, ret);
 }
 
 void fake_connect(Fake *fake, DirectClient *client) {

@@ -36,12 +36,21 @@ void fake_reset(Fake *fake);
 /* Runs the client until it has sent a frame, which has to be of this type. */
 void fake_expect(Fake *fake, DirectClient *client, WireType type, FakeFrame *ret);
 
+/* The same for DATA. Questions of the client whether its target is there come before that, and are answered: it is. */
+void fake_expect_data(Fake *fake, DirectClient *client, FakeFrame *ret);
+
+/* Acknowledges a frame, and all before it in its flow. */
+void fake_ack(Fake *fake, const FakeFrame *data);
+
 /* True if a frame of the client has arrived already. */
 bool fake_take(Fake *fake, FakeFrame *ret);
 
 void fake_send_bytes(Fake *fake, const void *data, size_t size);
 void fake_send(Fake *fake, const WireHeader *header, const void *payload, size_t size);
 void fake_send_data(Fake *fake, uint64_t source, uint8_t flags, uint32_t stream, uint32_t tag, const void *payload, size_t size);
+/* The same with a number in its flow. */
+void fake_send_reliable(Fake *fake, uint64_t source, uint8_t flags, uint32_t stream, uint64_t sequence, const void *payload,
+                        size_t size);
 void fake_send_welcome(Fake *fake, uint64_t id, const char *name);
 void fake_send_refused(Fake *fake, uint16_t code, const char *text);
 void fake_send_goodbye(Fake *fake, uint16_t code, uint32_t retry_after_ms, const char *text);
@@ -52,6 +61,13 @@ void fake_answer(Fake *fake, const FakeFrame *question, uint8_t flags, const voi
 
 /* From a new handle to an accepted one, with id 1. */
 void fake_connect(Fake *fake, DirectClient *client);
+
+/* Waits for the client, whose link was lost, to connect again, and takes its HELLO. */
+void fake_expect_hello(Fake *fake, DirectClient *client, FakeFrame *ret);
+
+/* The client asks whether `target` is there; and the answer. */
+void fake_expect_watch(Fake *fake, DirectClient *client, uint64_t target, FakeFrame *ret);
+void fake_answer_watch(Fake *fake, const FakeFrame *question, uint8_t state);
 
 /* Runs the client until the socket and the library have nothing left to do. */
 void fake_settle(DirectClient *client);

@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "client/client.h"
 #include "tests/client/fake.h"
@@ -70,7 +69,7 @@ START_TEST(test_readable) {
         ck_assert_int_eq(direct_wait(client, DIRECT_FOREVER), 1);
         ck_assert_int_eq(direct_process(client), 0);
         ck_assert(!is_readable());
-        fake_expect(&fake, client, WIRE_DATA, &frame);
+        fake_expect_data(&fake, client, &frame);
 
         /* Something to read, that waits for direct_receive() afterwards */
         fake_send_data(&fake, 2, WIRE_FIRST | WIRE_LAST, 0, 0, "y", 1);
@@ -133,11 +132,16 @@ START_TEST(test_batch) {
         ck_assert(!fake_take(&fake, &frame));
         ck_assert_uint_eq(direct_get_queued(client), 100 * (WIRE_HEADER_SIZE + sizeof(int)));
         ck_assert_int_eq(direct_process(client), 0);
-        ck_assert_uint_eq(direct_get_queued(client), 0);
         for (int i = 0; i < 100; i++) {
-                fake_expect(&fake, client, WIRE_DATA, &frame);
+                fake_expect_data(&fake, client, &frame);
                 ck_assert_mem_eq(frame.payload, &i, sizeof(i));
+                ck_assert_uint_eq(frame.header.flags, WIRE_FIRST | WIRE_LAST | WIRE_RELIABLE);
+                ck_assert_uint_eq(frame.header.sequence, i + 1u);
         }
+        ck_assert_uint_eq(direct_get_queued(client), 100 * (WIRE_HEADER_SIZE + sizeof(int)));
+        fake_ack(&fake, &frame);
+        fake_settle(client);
+        ck_assert_uint_eq(direct_get_queued(client), 0);
 }
 END_TEST
 
@@ -165,7 +169,7 @@ START_TEST(test_blocking_in_handler) {
 
         direct_set_message_handler(client, on_message_block, &told);
         fake_send_data(&fake, 2, WIRE_FIRST | WIRE_LAST, 0, 0, NULL, 0);
-        fake_expect(&fake, client, WIRE_DATA, &frame);
+        fake_expect_data(&fake, client, &frame);
         ck_assert_uint_eq(frame.header.length, 4);
         ck_assert_uint_eq(told.n, 1);
 }
@@ -219,6 +223,7 @@ START_TEST(test_disconnect_in_handler) {
         ck_assert_int_eq(direct_stream_begin(client, 2, 0, DIRECT_SIZE_UNKNOWN, &stream), 0);
         fake_settle(client);
         ck_assert_uint_eq(message.n, 2); /* it was here already */
+        fake_expect_watch(&fake, client, 2, &frame);
         fake_expect(&fake, client, WIRE_GOODBYE, &frame);
         ck_assert_int_eq(direct_send_async(client, 2, 0, NULL, 0, on_sent, &sent), -ENOTCONN);
         ck_assert_uint_eq(sent.n, 0);
@@ -228,18 +233,36 @@ END_TEST
 START_TEST(test_sent) {
         enum { SIZE = 300000 };
         static char data[SIZE];
-        Told small = {}, large = {}, stuck = {};
+        Told small = {}, large = {}, stuck = {}, unreliable = {};
 
         ck_assert_int_eq(direct_send_async(client, 2, 0, "x", 1, on_sent, &small), 0);
         ck_assert_int_eq(direct_send_async(client, 2, 0, data, SIZE, on_sent, &large), 0);
         ck_assert_uint_eq(small.n, 0);
-        for (size_t n = 0; n < 1 + (SIZE + 8 + WIRE_PAYLOAD_MAX - 1) / WIRE_PAYLOAD_MAX; n++)
-                fake_expect(&fake, client, WIRE_DATA, &frame);
+        fake_expect_data(&fake, client, &frame);
+        fake_settle(client);
+        ck_assert_uint_eq(small.n, 0); /* sent is not taken */
+        fake_ack(&fake, &frame);
         fake_settle(client);
         ck_assert_uint_eq(small.n, 1);
         ck_assert_int_eq(small.result, 0);
+        for (size_t n = 0; n < (SIZE + 8 + WIRE_PAYLOAD_MAX - 1) / WIRE_PAYLOAD_MAX; n++) {
+                fake_expect_data(&fake, client, &frame);
+                ck_assert_uint_eq(large.n, 0);
+                fake_ack(&fake, &frame);
+        }
+        fake_settle(client);
         ck_assert_uint_eq(large.n, 1);
         ck_assert_int_eq(large.result, 0);
+
+        ck_assert_int_eq(direct_send_with(client, 2, 0, "x", 1,
+                                          &(DirectSendOptions) { .flags = DIRECT_SEND_UNRELIABLE, .handler = on_sent,
+                                                                 .userdata = &unreliable },
+                                          sizeof(DirectSendOptions)), 0);
+        fake_expect_data(&fake, client, &frame);
+        ck_assert_uint_eq(frame.header.flags, WIRE_FIRST | WIRE_LAST);
+        fake_settle(client);
+        ck_assert_uint_eq(unreliable.n, 1);
+        ck_assert_int_eq(unreliable.result, 0);
 
         ck_assert_int_eq(direct_send_async(client, 2, 0, "x", 1, on_sent, &stuck), 0);
         ck_assert_int_eq(direct_disconnect(client), 0);
@@ -251,27 +274,47 @@ START_TEST(test_sent) {
 }
 END_TEST
 
+/* All goes on while the link is down. It ends with the session. */
 START_TEST(test_link_lost) {
         enum { SIZE = 8 * 1024 * 1024 };
-        Told large = {}, called = {}, after = {};
+        Told large = {}, called = {}, after = {}, down = {}, unreliable = {};
+        const DirectSendOptions once = { .flags = DIRECT_SEND_UNRELIABLE, .handler = on_sent, .userdata = &unreliable };
         DirectMessage *reply;
         char *data;
 
         data = calloc(1, SIZE);
-        ck_assert_int_eq(direct_set_send_buffer(client, 2 * SIZE), 0);
+        ck_assert_int_eq(direct_set_send_buffer(client, 4 * SIZE), 0);
         ck_assert_int_eq(direct_call_start(client, 2, 0, NULL, 0, DIRECT_FOREVER, on_called, &called), 0);
         ck_assert_int_eq(direct_send_async(client, 2, 0, data, SIZE, on_sent, &large), 0);
         ck_assert_int_eq(direct_send_async(client, 2, 0, data, SIZE, on_sent, &after), 0);
+        ck_assert_int_eq(direct_send_with(client, 2, 0, NULL, 0, &once, sizeof(once)), 0);
         free(data);
         fake_reset(&fake);
-        ck_assert_int_eq(direct_call(client, 2, 0, NULL, 0, DIRECT_FOREVER, &reply), -ECONNRESET);
-        ck_assert_uint_eq(large.n + called.n + after.n, 0); /* a blocking function calls no handler */
-        direct_process(client);
+        ck_assert_int_eq(direct_call(client, 2, 0, NULL, 0, 1000, &reply), -ETIMEDOUT); /* waits for better times */
+        ck_assert_uint_eq(unreliable.n, 0); /* a blocking function calls no handler */
+        while (direct_is_connected(client) || unreliable.n == 0) {
+                wait_readable();
+                direct_process(client);
+        }
+        ck_assert_int_eq(unreliable.result, -ECONNRESET);
+        ck_assert_int_eq(direct_send_with(client, 2, 0, NULL, 0, &once, sizeof(once)), -ENOTCONN);
+        ck_assert_int_eq(direct_send_async(client, 2, 0, "x", 1, on_sent, &down), 0);
+        ck_assert_uint_eq(large.n + called.n + after.n + down.n, 0);
+
+        fake_expect_hello(&fake, client, &frame);
+        fake_send_refused(&fake, WIRE_REFUSED_RESUME, "");
+        fake_expect_hello(&fake, client, &frame);
+        fake_send_welcome(&fake, 9, "me");
+        fake_settle(client);
         ck_assert_int_eq(large.result, -ECONNRESET);
         ck_assert_int_eq(called.result, -ECONNRESET);
+        ck_assert_int_eq(after.result, -ECONNRESET);
+        ck_assert_int_eq(down.result, -ECONNRESET);
         ck_assert_uint_eq(large.n, 1);
         ck_assert_uint_eq(called.n, 1);
         ck_assert_uint_eq(after.n, 1);
+        ck_assert_uint_eq(down.n, 1);
+        ck_assert_uint_eq(unreliable.n, 1);
         ck_assert_uint_eq(direct_get_queued(client), 0);
 }
 END_TEST
@@ -363,35 +406,57 @@ START_TEST(test_timeouts) {
 }
 END_TEST
 
+static void on_event(DirectClient *c, const DirectEvent *event, void *userdata) {
+        if (event->type == DIRECT_EVENT_WRITABLE)
+                ((Told *) userdata)->n++;
+}
+
+/* What is not acknowledged takes room, wherever it is. */
 START_TEST(test_send_buffer) {
         static char data[10000];
-        int small = 4096;
-        unsigned n = 0;
-        int r;
+        Told writable = {};
 
-        setsockopt(client->link.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+        ck_assert_int_eq(direct_set_event_handler(client, on_event, &writable), 0);
         ck_assert_int_eq(direct_set_send_buffer(client, 30000), 0);
         ck_assert_int_eq(direct_send(client, 2, 0, data, sizeof(data)), 0);
         ck_assert_int_eq(direct_send(client, 2, 0, data, sizeof(data)), 0);
         ck_assert_int_eq(direct_send(client, 2, 0, data, sizeof(data)), -EAGAIN);
-        do { /* until the kernel takes no more */
-                direct_process(client);
-                r = direct_send(client, 2, 0, data, sizeof(data));
-                ck_assert_uint_lt(++n, 10000);
-        } while (r == 0);
+        fake_expect_data(&fake, client, &frame);
+        fake_settle(client);
+        ck_assert_int_eq(direct_send(client, 2, 0, data, sizeof(data)), -EAGAIN);
         ck_assert_int_eq(direct_set_send_timeout(client, 1000), 0);
-        while (r != -ETIMEDOUT)
-                r = direct_send(client, 2, 0, data, sizeof(data));
+        ck_assert_int_eq(direct_send(client, 2, 0, data, sizeof(data)), -ETIMEDOUT);
         ck_assert_int_eq(direct_flush(client, 1000), -ETIMEDOUT);
+        ck_assert_int_eq(direct_set_send_timeout(client, 0), 0);
+        ck_assert_int_eq(direct_send(client, 2, 0, data, sizeof(data)), -EAGAIN);
+        ck_assert_uint_eq(writable.n, 0);
+        fake_ack(&fake, &frame);
+        fake_settle(client);
+        ck_assert_uint_eq(writable.n, 1);
+        ck_assert_int_eq(direct_send(client, 2, 0, data, sizeof(data)), 0);
+
+        /* One is always taken */
+        ck_assert_int_eq(direct_set_send_buffer(client, 0), 0);
+        ck_assert_int_eq(direct_send(client, 2, 0, NULL, 0), -EAGAIN);
+        fake_expect_data(&fake, client, &frame);
+        fake_expect_data(&fake, client, &frame);
+        fake_ack(&fake, &frame);
+        fake_settle(client);
+        ck_assert_int_eq(direct_send(client, 2, 0, data, sizeof(data)), 0);
 }
 END_TEST
 
-/* What was queued has been taken when the service answers what was sent behind it. */
+/* Each message has its outcome, and the service has taken what was sent besides. */
 START_TEST(test_flush) {
         ck_assert_int_eq(direct_flush(client, 0), 0); /* nothing was queued */
         ck_assert_int_eq(direct_send(client, 2, 0, "x", 1), 0);
         ck_assert_int_eq(direct_flush(client, 1000), -ETIMEDOUT);
-        fake_expect(&fake, client, WIRE_DATA, &frame);
+        fake_expect_data(&fake, client, &frame);
+        ck_assert_int_eq(direct_flush(client, 1000), -ETIMEDOUT);
+        ck_assert(!fake_take(&fake, &frame));
+        fake_ack(&fake, &frame);
+        fake_settle(client);
+        ck_assert_int_eq(direct_flush(client, 1000), -ETIMEDOUT);
         fake_expect(&fake, client, WIRE_PING, &frame);
         ck_assert_int_eq(direct_flush(client, 0), -ETIMEDOUT); /* the question is out already */
         ck_assert(!fake_take(&fake, &frame));

@@ -156,20 +156,16 @@ START_TEST(test_kicked_while_writing) {
         fake_reset(&fake);
         for (int i = 0; i < 8; i++)
                 (void) direct_send(client, 2, 0, data, sizeof(data));
-        run_until_seen(2);
-        ck_assert_int_eq(seen[1].event.type, DIRECT_EVENT_KICKED);
+        run_until_seen(3);
+        ck_assert_int_eq(seen[1].event.type, DIRECT_EVENT_UNDELIVERED);
+        ck_assert_int_eq(seen[1].event.error, -ECONNRESET);
+        ck_assert_int_eq(seen[2].event.type, DIRECT_EVENT_KICKED);
 }
 END_TEST
 
 /* Accepts the client's next attempt and looks at what it offers. */
 static void expect_hello(WireHello *ret) {
-        struct pollfd pollfds[] = { { .fd = fake.listen_fd, .events = POLLIN },
-                                    { .fd = direct_get_fd(client), .events = POLLIN } };
-
-        while (poll(pollfds, 2, 20000) > 0 && !(pollfds[0].revents & POLLIN))
-                direct_process(client);
-        fake_accept(&fake);
-        fake_expect(&fake, client, WIRE_HELLO, &frame);
+        fake_expect_hello(&fake, client, &frame);
         ck_assert_int_eq(wire_hello_parse(frame.payload, frame.header.length, ret), 0);
 }
 
