@@ -49,10 +49,7 @@ static void expect_watch(uint64_t id, bool on) {
 }
 
 static void answer_watch(uint8_t state) {
-        uint8_t payload[9] = { 11 };
-
-        payload[8] = state;
-        fake_answer(&fake, &frame, 0, payload, sizeof(payload));
+        fake_answer_watch(&fake, &frame, state);
 }
 
 static void answer_resolve(uint64_t id) {
@@ -63,11 +60,15 @@ static void answer_resolve(uint64_t id) {
         fake_answer(&fake, &frame, 0, payload, sizeof(payload));
 }
 
-static void bounce(uint16_t reason, uint64_t target, uint32_t stream, uint32_t tag) {
-        fake_send(&fake,
-                  &(WireHeader) {
-                          .type = WIRE_BOUNCE, .kind = reason, .source = 1, .target = target, .stream = stream, .tag = tag },
-                  NULL, 0);
+/* What was received comes back. */
+static void bounce(uint16_t reason, const FakeFrame *sent) {
+        WireHeader header = sent->header;
+
+        header.type = WIRE_BOUNCE;
+        header.kind = reason;
+        header.flags = 0;
+        header.source = 1;
+        fake_send(&fake, &header, NULL, 0);
 }
 
 typedef struct Told {
@@ -201,6 +202,8 @@ START_TEST(test_names) {
         }
         ck_assert_int_eq(direct_send_name(client, "peer", 0, "3", 1), 0);
         fake_expect(&fake, client, WIRE_DATA, &frame); /* no question */
+        ck_assert_uint_eq(frame.header.sequence, 3);
+        fake_ack(&fake, &frame);
 
         /* The client leaves: its name is not its name any more */
         fake_send_presence(&fake, WIRE_EVENT_LEFT, WIRE_REASON_DIED, 4, "peer");
@@ -223,21 +226,35 @@ START_TEST(test_names_bounce) {
         answer_resolve(4);
         expect_watch(4, true);
         fake_expect(&fake, client, WIRE_DATA, &frame);
-        bounce(WIRE_BOUNCE_NO_CLIENT, 4, 0, 0);
+        bounce(WIRE_BOUNCE_NO_CLIENT, &frame);
         fake_settle(client);
         ck_assert_uint_eq(n_events, 1);
+        ck_assert_int_eq(events[0].type, DIRECT_EVENT_UNDELIVERED);
+        ck_assert_int_eq(events[0].error, -ENXIO);
         ck_assert_uint_eq(events[0].id, 4);
+        ck_assert_uint_eq(events[0].count, 1);
+        ck_assert_uint_eq(direct_get_queued(client), 0);
         ck_assert_int_eq(direct_send_name(client, "peer", 0, "2", 1), 0);
         expect_ask(WIRE_ASK_RESOLVE);
 }
 END_TEST
 
+/* The question is asked again, and what waits for its answer waits on. */
 START_TEST(test_names_link_lost) {
         ck_assert_int_eq(direct_send_name(client, "peer", 0, "1", 1), 0);
         expect_ask(WIRE_ASK_RESOLVE);
         fake_close(&fake);
         fake_settle(client);
-        ck_assert_uint_eq(direct_get_queued(client), 0);
+        ck_assert_int_eq(direct_send_name(client, "peer", 0, "2", 1), 0);
+        ck_assert_uint_eq(direct_get_queued(client), 2);
+        fake_expect_hello(&fake, client, &frame);
+        fake_send_welcome(&fake, 1, "me");
+        expect_ask(WIRE_ASK_RESOLVE);
+        answer_resolve(4);
+        for (int i = 0; i < 2; i++) {
+                fake_expect_data(&fake, client, &frame);
+                ck_assert_uint_eq(frame.payload[0], '1' + i);
+        }
 }
 END_TEST
 
@@ -249,7 +266,7 @@ static uint32_t start_call(uint64_t target, Told *told, bool is_first) {
                 answer_watch(WIRE_STATE_ALIVE);
         }
         fake_expect(&fake, client, WIRE_DATA, &frame);
-        ck_assert_uint_eq(frame.header.flags, WIRE_FIRST | WIRE_LAST | WIRE_REQUEST);
+        ck_assert_uint_eq(frame.header.flags, WIRE_FIRST | WIRE_LAST | WIRE_RELIABLE | WIRE_REQUEST);
         ck_assert_uint_ne(frame.header.tag, 0);
         return frame.header.tag;
 }
@@ -264,10 +281,22 @@ START_TEST(test_calls) {
         ck_assert_uint_eq(first.n, 1);
         ck_assert_int_eq(first.result, 0);
 
+        /* Away: the request waits, and goes out again */
         tag = start_call(4, &second, false);
-        bounce(WIRE_BOUNCE_AWAY, 4, 0, tag);
+        bounce(WIRE_BOUNCE_AWAY, &frame);
         fake_settle(client);
-        ck_assert_int_eq(second.result, -EHOSTDOWN);
+        ck_assert(!fake_take(&fake, &frame));
+        fake_send_presence(&fake, WIRE_EVENT_BACK, 0, 4, "peer");
+        for (uint64_t sequence = 1; sequence <= 2; sequence++) { /* the first was not acknowledged either */
+                fake_expect(&fake, client, WIRE_DATA, &frame);
+                ck_assert_uint_eq(frame.header.sequence, sequence);
+        }
+        ck_assert_uint_eq(frame.header.tag, tag);
+        fake_ack(&fake, &frame);
+        fake_send_data(&fake, 4, WIRE_FIRST | WIRE_LAST | WIRE_REPLY, 0, tag, "!", 1);
+        fake_settle(client);
+        ck_assert_uint_eq(second.n, 1);
+        ck_assert_int_eq(second.result, 0);
 
         tag = start_call(4, &stranger, false);
         fake_send_data(&fake, 5, WIRE_FIRST | WIRE_LAST | WIRE_REPLY, 0, tag, "!", 1); /* of somebody else */
@@ -295,7 +324,8 @@ START_TEST(test_call_of_nobody) {
         ck_assert_int_eq(direct_call_start(client, 4, 3, "?", 1, DIRECT_FOREVER, on_called, &told), 0);
         expect_watch(4, true);
         answer_watch(WIRE_STATE_GONE);
-        bounce(WIRE_BOUNCE_NO_CLIENT, 4, 0, client->questions.tag);
+        fake_expect(&fake, client, WIRE_DATA, &frame);
+        bounce(WIRE_BOUNCE_NO_CLIENT, &frame);
         fake_settle(client);
         ck_assert_uint_eq(told.n, 1);
         ck_assert_int_eq(told.result, -ENXIO);
@@ -314,8 +344,8 @@ START_TEST(test_reply) {
         ck_assert_int_eq(direct_reply(client, request, "!", 1), 0);
         ck_assert_int_eq(direct_reply(client, request, "!", 1), -EALREADY);
         direct_message_free(request);
-        fake_expect(&fake, client, WIRE_DATA, &frame);
-        ck_assert_uint_eq(frame.header.flags, WIRE_FIRST | WIRE_LAST | WIRE_REPLY);
+        fake_expect_data(&fake, client, &frame);
+        ck_assert_uint_eq(frame.header.flags, WIRE_FIRST | WIRE_LAST | WIRE_RELIABLE | WIRE_REPLY);
         ck_assert_uint_eq(frame.header.tag, 44);
         ck_assert_uint_eq(frame.header.target, 9);
         ck_assert_uint_eq(frame.header.kind, 5);
@@ -376,30 +406,66 @@ START_TEST(test_watch_states) {
 }
 END_TEST
 
-/* A large message that can't be forwarded stops at its first frame that comes back, and is told once. */
+/* A large message that can't be forwarded stops, whatever of it is on its way back, and is told once. */
 START_TEST(test_bounced_stream) {
         enum { SIZE = 64 * 1024 * 1024 };
         Told told = {};
         char *data;
 
         data = calloc(1, SIZE);
-        ck_assert_int_eq(direct_set_send_buffer(client, 2 * SIZE), 0);
+        ck_assert_int_eq(direct_set_send_buffer(client, 3 * (uint64_t) SIZE), 0);
         ck_assert_int_eq(direct_send_async(client, 4, 0, data, SIZE, on_sent, &told), 0);
         ck_assert_int_eq(direct_send(client, 5, 0, data, SIZE), 0);
         free(data);
         for (unsigned n = 0; n < 2; n += frame.header.flags & WIRE_FIRST ? 1 : 0) {
-                fake_expect(&fake, client, WIRE_DATA, &frame);
+                fake_expect_data(&fake, client, &frame);
+                bounce(WIRE_BOUNCE_NO_CLIENT, &frame);
                 if (frame.header.flags & WIRE_FIRST)
-                        bounce(WIRE_BOUNCE_NO_CLIENT, frame.header.target, frame.header.stream, 0);
-                bounce(WIRE_BOUNCE_NO_CLIENT, frame.header.target, frame.header.stream, 0);
+                        bounce(WIRE_BOUNCE_NO_CLIENT, &frame);
         }
         while (direct_get_queued(client) > 0)
-                fake_expect(&fake, client, WIRE_DATA, &frame);
+                fake_expect_data(&fake, client, &frame);
         fake_settle(client);
         ck_assert_uint_eq(told.n, 1);
         ck_assert_int_eq(told.result, -ENXIO);
-        ck_assert_uint_le(n_events, 2);
-        ck_assert_uint_eq(events[n_events - 1].id, 5);
+        ck_assert_uint_eq(n_events, 1);
+        ck_assert_int_eq(events[0].type, DIRECT_EVENT_UNDELIVERED);
+        ck_assert_uint_eq(events[0].id, 5);
+}
+END_TEST
+
+/* Refused, and overloaded; and what was sent without acknowledgement. */
+START_TEST(test_bounces) {
+        const DirectSendOptions once = { .flags = DIRECT_SEND_UNRELIABLE };
+        Told refused = {}, overloaded = {}, called = {};
+
+        ck_assert_int_eq(direct_send_async(client, 4, 0, "1", 1, on_sent, &refused), 0);
+        ck_assert_int_eq(direct_call_start(client, 4, 0, NULL, 0, DIRECT_FOREVER, on_called, &called), 0);
+        fake_expect_data(&fake, client, &frame);
+        bounce(WIRE_BOUNCE_POLICY, &frame);
+        fake_settle(client);
+        ck_assert_int_eq(refused.result, -EACCES);
+        ck_assert_int_eq(called.result, -EACCES);
+        fake_expect(&fake, client, WIRE_DATA, &frame); /* the request was out already */
+
+        ck_assert_int_eq(direct_send_async(client, 5, 0, "2", 1, on_sent, &overloaded), 0);
+        fake_expect_data(&fake, client, &frame);
+        bounce(WIRE_BOUNCE_OVERLOADED, &frame);
+        fake_expect_data(&fake, client, &frame); /* after a pause, and a question whether it is there */
+        ck_assert_uint_eq(frame.header.sequence, 1);
+        ck_assert_uint_eq(frame.payload[0], '2');
+        fake_ack(&fake, &frame);
+        fake_settle(client);
+        ck_assert_uint_eq(overloaded.n, 1);
+        ck_assert_int_eq(overloaded.result, 0);
+        ck_assert_uint_eq(n_events, 0);
+
+        ck_assert_int_eq(direct_send_with(client, 5, 0, "3", 1, &once, sizeof(once)), 0);
+        fake_expect_data(&fake, client, &frame);
+        bounce(WIRE_BOUNCE_AWAY, &frame);
+        fake_settle(client);
+        ck_assert_uint_eq(n_events, 1);
+        ck_assert_int_eq(events[0].error, -EHOSTDOWN);
 }
 END_TEST
 
@@ -430,4 +496,4 @@ END_TEST
 
 TEST_MAIN_FIXTURE("client-peers", setup, teardown, test_list, test_answers, test_load, test_names, test_names_bounce,
                   test_names_link_lost, test_calls, test_call_of_nobody, test_reply, test_presence, test_watch_states,
-                  test_bounced_stream, test_source_leaves)
+                  test_bounced_stream, test_bounces, test_source_leaves)
