@@ -32,9 +32,9 @@ typedef struct Line {
 /* Drops what is in line. */
 void line_reset(Line *l, BlockPool *pool);
 
-/* Two more pieces always fit while it is not full. */
+/* Three more pieces always fit while it is not full: a frame of a store, and behind it the two pieces of one of a bulk. */
 static inline bool line_is_full(const Line *l) {
-        return l->n_bytes >= LINE_SIZE_MAX || l->n_pieces > LINE_PIECES_MAX - 2;
+        return l->n_bytes >= LINE_SIZE_MAX || l->n_pieces > LINE_PIECES_MAX - 3;
 }
 
 /* Puts bytes of `block` in line: whole frames, or (is_continued) the beginning of one, the rest of which follows. A small run is
