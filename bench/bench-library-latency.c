@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A and B exchange small calls; C and D do the same. First nothing else happens, then a large file moves from A to B, with the
+ * same two handles as the calls. The two pairs call by turns, so that neither is what slows the other down. The file is a hole
+ * in memory (memfd_create(2)): no disk is measured, and no page of it is ever there. */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bench/bench-library-peer.h"
+#include "bench/bench-library.h"
+#include "bench/child.h"
+#include "bench/figures.h"
+
+#define CALL_USEC (UINT64_C(30) * 1000 * 1000)
+
+enum {
+        CALL_SIZE = 64,
+        FEW_CALLS = 100, /* with less than so many there is no p99 */
+};
+
+typedef enum PairIndex { PAIR_SAME, PAIR_OTHER, _PAIR_N } PairIndex;
+typedef enum Phase { PHASE_IDLE, PHASE_MOVING, _PHASE_N } Phase;
+
+static const struct {
+        const char *name;
+        double ratio_max; /* the goal for a call while the file moves / idle */
+} pairs[_PAIR_N] = {
+        [PAIR_SAME] = { "the same two (A, B)", 10 },
+        [PAIR_OTHER] = { "two others (C, D)", 2 },
+};
+
+typedef struct Four {
+        Child service;
+        Peer peers[2 * _PAIR_N]; /* who calls, and who answers, of each pair */
+        atomic_bool *moving;
+} Four;
+
+typedef struct Figures {
+        double p50[_PHASE_N][_PAIR_N][ROUNDS_MAX], p99[_PHASE_N][_PAIR_N][ROUNDS_MAX]; /* usec */
+        uint64_t n_calls[_PHASE_N][_PAIR_N];
+        double mib_per_sec[ROUNDS_MAX];
+} Figures;
+
+/* A's and C's process */
+static int task_call(PeerSelf *self, const PeerOrder *order) {
+        static const uint8_t data[CALL_SIZE];
+        atomic_bool *moving = self->shared;
+        uint64_t begin = peer_now_nsec(), end = begin + order->duration_nsec;
+        int r = 0;
+
+        while (r >= 0 && begin < end && (!order->while_moving || atomic_load(moving))) {
+                DirectMessage *reply = NULL;
+
+                r = direct_call(self->client, order->targets[0], 0, data, sizeof(data), CALL_USEC, &reply);
+                if (r < 0)
+                        break;
+                histogram_add(&self->figures->round_trips, peer_now_nsec() - begin);
+                direct_message_free(reply);
+                r = self_turn(self, 0);
+                begin = peer_now_nsec();
+        }
+        return r;
+}
+
+static void on_file_sent(DirectClient *client, int result, void *userdata) {
+        PeerSelf *self = userdata;
+
+        self->file_result = result;
+}
+
+/* A's: begins; what is said of the end, it keeps */
+static int task_send_file(PeerSelf *self, const PeerOrder *order) {
+        int fd, r;
+
+        fd = memfd_create("file", MFD_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        r = ftruncate(fd, (off_t) order->size) < 0 ? -errno : 0;
+        self->file_result = 1;
+        if (r >= 0)
+                r = direct_send_fd(self->client, order->targets[0], 0, fd, order->size, on_file_sent, self);
+        close(fd);
+        return r;
+}
+
+static int task_end_file(PeerSelf *self, const PeerOrder *order) {
+        int r = 0;
+
+        while (r >= 0 && self->file_result > 0)
+                r = self_turn(self, DIRECT_FOREVER);
+        return r < 0 ? r : self->file_result;
+}
+
+/* B's: says when the last part has come */
+static int task_take_file(PeerSelf *self, const PeerOrder *order) {
+        int r = 0;
+
+        while (r >= 0 && !self->saw_end)
+                r = self_turn(self, DIRECT_FOREVER);
+        self->saw_end = false;
+        atomic_store((atomic_bool *) self->shared, false);
+        return r;
+}
+
+static void four_close(Four *f) {
+        for (size_t i = 0; i < 2 * _PAIR_N; i++)
+                peer_stop(&f->peers[i]);
+        child_stop(&f->service);
+        if (f->moving)
+                munmap(f->moving, sizeof(*f->moving));
+}
+
+static int four_open(Four *f, const Options *options) {
+        int r;
+
+        *f = (Four) { .service = CHILD_NULL };
+        for (size_t i = 0; i < 2 * _PAIR_N; i++)
+                f->peers[i] = PEER_NULL;
+        f->moving = peer_share(sizeof(*f->moving));
+        if (!f->moving)
+                return -ENOMEM;
+        r = child_start_service(options->service, &f->service);
+        for (size_t i = 0; r >= 0 && i < 2 * _PAIR_N; i++)
+                r = peer_start(f->service.port, 0, f->moving, &f->peers[i]);
+        return r;
+}
+
+static int four_call(Four *f, PairIndex pair, unsigned duration_ms, bool while_moving, Histogram *h) {
+        PeerOrder order = {
+                .task = task_call,
+                .targets = { f->peers[2 * pair + 1].figures->id },
+                .duration_nsec = duration_ms * UINT64_C(1000000),
+                .while_moving = while_moving,
+        };
+        int r;
+
+        r = peer_do(&f->peers[2 * pair], &order);
+        if (r >= 0)
+                histogram_merge(h, &f->peers[2 * pair].figures->round_trips);
+        return r;
+}
+
+/* Both pairs call by turns until the file is there. */
+static int four_move(Four *f, const Options *options, Histogram h[_PAIR_N], double *ret_mib_per_sec) {
+        Peer *a = &f->peers[0], *b = &f->peers[1];
+        PeerOrder order = { .task = task_send_file, .targets = { b->figures->id }, .size = (uint64_t) options->file_mib << 20 };
+        uint64_t begin;
+        int r;
+
+        atomic_store(f->moving, true);
+        r = peer_order(b, &(PeerOrder) { .task = task_take_file });
+        begin = peer_now_nsec();
+        if (r >= 0)
+                r = peer_do(a, &order);
+        for (unsigned i = 0; r >= 0 && atomic_load(f->moving); i++)
+                r = four_call(f, i % _PAIR_N, options->slice_ms, true, &h[i % _PAIR_N]);
+        if (r >= 0)
+                r = peer_wait(b, 0);
+        *ret_mib_per_sec = options->file_mib * 1e9 / (double) (peer_now_nsec() - begin);
+        return r < 0 ? r : peer_do(a, &(PeerOrder) { .task = task_end_file });
+}
+
+static int measure_round(Four *f, const Options *options, unsigned round, Figures *figures) {
+        static Histogram h[_PHASE_N][_PAIR_N];
+        int r = 0;
+
+        memset(h, 0, sizeof(h));
+        for (PairIndex i = 0; r >= 0 && i < _PAIR_N; i++)
+                r = four_call(f, i, options->slice_ms, false, &h[PHASE_IDLE][i]);
+        if (r >= 0)
+                r = four_move(f, options, h[PHASE_MOVING], &figures->mib_per_sec[round]);
+        for (Phase phase = 0; r >= 0 && phase < _PHASE_N; phase++)
+                for (PairIndex i = 0; i < _PAIR_N; i++) {
+                        figures->n_calls[phase][i] += h[phase][i].n;
+                        figures->p50[phase][i][round] = (double) histogram_percentile(&h[phase][i], 500) / 1000;
+                        figures->p99[phase][i][round] = (double) histogram_percentile(&h[phase][i], 990) / 1000;
+                }
+        return r;
+}
+
+static int measure(Four *f, const Options *options, Figures *figures) {
+        static Histogram warm_up;
+        int r = 0;
+
+        for (PairIndex i = 0; r >= 0 && i < _PAIR_N; i++)
+                r = four_call(f, i, WARM_UP_MS, false, &warm_up);
+        for (unsigned round = 0; r >= 0 && round < options->n_rounds; round++)
+                r = measure_round(f, options, round, figures);
+        return r;
+}
+
+static Spread ratio_of(const double *values, const double *idle, unsigned n) {
+        double ratios[ROUNDS_MAX];
+
+        for (unsigned i = 0; i < n; i++)
+                ratios[i] = values[i] / idle[i];
+        return spread_of(ratios, n);
+}
+
+static void print(const Options *options, Figures *f) {
+        unsigned n = options->n_rounds;
+        Spread speed = spread_of(f->mib_per_sec, n);
+
+        printf("latency: calls of %d bytes, while a file of %u MiB moves from A to B. %u rounds, calls in slices of %u ms.\n"
+               "Round trips in us; the ratio of each round, median and quartiles. The goal is for the median.\n"
+               "The file moved with %.0f [%.0f .. %.0f] MiB/s.\n\n",
+               CALL_SIZE, options->file_mib, n, options->slice_ms, speed.median, speed.low, speed.high);
+        printf("%-20s %17s %26s %5s %17s %26s %17s\n", "", "median", "ratio to idle", "goal", "p99", "ratio to idle", "calls");
+        printf("%-20s %8s %8s %26s %5s %8s %8s %26s %8s %8s\n", "", "idle", "moving", "", "", "idle", "moving", "", "idle",
+               "moving");
+        for (PairIndex i = 0; i < _PAIR_N; i++) {
+                double (*p50)[_PAIR_N][ROUNDS_MAX] = f->p50, (*p99)[_PAIR_N][ROUNDS_MAX] = f->p99;
+                Spread of_p50 = ratio_of(p50[PHASE_MOVING][i], p50[PHASE_IDLE][i], n);
+                Spread of_p99 = ratio_of(p99[PHASE_MOVING][i], p99[PHASE_IDLE][i], n);
+
+                printf("%-20s %8.1f %8.1f %8.1f [%6.1f ..%6.1f] %5.0f", pairs[i].name, spread_of(p50[PHASE_IDLE][i], n).median,
+                       spread_of(p50[PHASE_MOVING][i], n).median, of_p50.median, of_p50.low, of_p50.high, pairs[i].ratio_max);
+                printf(" %8.1f %8.1f %8.1f [%6.1f ..%6.1f]", spread_of(p99[PHASE_IDLE][i], n).median,
+                       spread_of(p99[PHASE_MOVING][i], n).median, of_p99.median, of_p99.low, of_p99.high);
+                printf(" %8" PRIu64 " %8" PRIu64 "%s\n", f->n_calls[PHASE_IDLE][i], f->n_calls[PHASE_MOVING][i],
+                       f->n_calls[PHASE_MOVING][i] < FEW_CALLS * n ? " few" : "");
+        }
+        fflush(stdout);
+}
+
+int latency_measure(const Options *options) {
+        static Figures figures;
+        Four four;
+        int r;
+
+        r = four_open(&four, options);
+        if (r >= 0)
+                r = measure(&four, options, &figures);
+        if (r >= 0)
+                print(options, &figures);
+        four_close(&four);
+        return r;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What do the promises of the client library cost? Real programs, each a process with one handle, exchange messages through a
+ * real service; what is compared is measured by turns, so that whatever else the machine does meets both. */
+
+#include <errno.h>
+#include <getopt.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "bench/bench-library-peer.h"
+#include "bench/bench-library.h"
+
+static const Options defaults = {
+        .n_rounds = 7,
+        .slice_ms = 250,
+        .file_mib = 4096,
+        .n_receivers = 20,
+        .stop_ms = 5000,
+        .before_ms = 1000,
+};
+
+static const Options defaults_quick = {
+        .n_rounds = 3,
+        .slice_ms = 60,
+        .file_mib = 256,
+        .n_receivers = 5,
+        .stop_ms = 500,
+        .before_ms = 200,
+};
+
+static const struct {
+        const char *name;
+        int (*measure)(const Options *options);
+} measurements[] = {
+        { "reliable", reliable_measure },
+        { "latency", latency_measure },
+        { "stopped", stopped_measure },
+};
+
+enum { N_MEASUREMENTS = sizeof(measurements) / sizeof(measurements[0]) };
+
+static void help(const char *program) {
+        const Options *d = &defaults, *q = &defaults_quick;
+
+        printf("%s [OPTION]... [reliable] [latency] [stopped]\n"
+               "\n"
+               "Measures programs that talk through a service by means of libdirectclient (default: all three).\n"
+               "\n"
+               "  reliable  What a reliable message costs beside an unreliable one\n"
+               "  latency   How long a small call takes while a large file moves\n"
+               "  stopped   What other programs notice of one that is stopped (SIGSTOP)\n"
+               "\n"
+               "     --quick             All of it, briefly\n"
+               "     --rounds=N          How often each is measured (default: %u, --quick %u)\n"
+               "     --slice-ms=N        For how long each time (default: %u, --quick %u)\n"
+               "     --file-mib=N        latency: size of the file (default: %u, --quick %u)\n"
+               "     --receivers=N       stopped: receivers, and pairs (default: %u, --quick %u)\n"
+               "     --stop-ms=N         stopped: for how long (default: %u, --quick %u; 60000 with\n"
+               "                         --rounds=1 to see what a long stop does)\n"
+               "     --service=PATH      The service (default: ../service/directserver, from where this\n"
+               "                         program is)\n"
+               "  -h --help              Show this help\n",
+               program, d->n_rounds, q->n_rounds, d->slice_ms, q->slice_ms, d->file_mib, q->file_mib, d->n_receivers,
+               q->n_receivers, d->stop_ms, q->stop_ms);
+}
+
+static int set_path(char path[static PATH_MAX], const char *directory, const char *name) {
+        return snprintf(path, PATH_MAX, "%s%s%s", directory, *directory ? "/" : "", name) < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+static int set_number(const char *name, const char *text, unsigned min, unsigned max, unsigned *ret) {
+        char *end;
+        unsigned long n = strtoul(text, &end, 10);
+
+        if (*end || n < min || n > max) {
+                fprintf(stderr, "--%s=%s: it is a number from %u to %u.\n", name, text, min, max);
+                return -EINVAL;
+        }
+        *ret = (unsigned) n;
+        return 0;
+}
+
+static unsigned number_or(unsigned number, unsigned otherwise) {
+        return number > 0 ? number : otherwise;
+}
+
+static void set_defaults(Options *o) {
+        const Options *d = o->quick ? &defaults_quick : &defaults;
+
+        o->n_rounds = number_or(o->n_rounds, d->n_rounds);
+        o->slice_ms = number_or(o->slice_ms, d->slice_ms);
+        o->file_mib = number_or(o->file_mib, d->file_mib);
+        o->n_receivers = number_or(o->n_receivers, d->n_receivers);
+        o->stop_ms = number_or(o->stop_ms, d->stop_ms);
+        o->before_ms = d->before_ms;
+}
+
+/* Returns 1 to go on, 0 if all is done, or a negative errno. */
+static int parse(int argc, char **argv, Options *o) {
+        enum { FILE_MIB = 256, QUICK, RECEIVERS, ROUNDS, SERVICE, SLICE, STOP };
+        static const struct option table[] = {
+                { "file-mib", required_argument, NULL, FILE_MIB },
+                { "quick", no_argument, NULL, QUICK },
+                { "receivers", required_argument, NULL, RECEIVERS },
+                { "rounds", required_argument, NULL, ROUNDS },
+                { "service", required_argument, NULL, SERVICE },
+                { "slice-ms", required_argument, NULL, SLICE },
+                { "stop-ms", required_argument, NULL, STOP },
+                { "help", no_argument, NULL, 'h' },
+                {},
+        };
+        int c, r = 0;
+
+        while (r >= 0 && (c = getopt_long(argc, argv, "h", table, NULL)) >= 0)
+                switch (c) {
+                case FILE_MIB:
+                        r = set_number("file-mib", optarg, 1, 1024 * 1024, &o->file_mib);
+                        break;
+                case QUICK:
+                        o->quick = true;
+                        break;
+                case RECEIVERS:
+                        r = set_number("receivers", optarg, 2, PEER_TARGETS_MAX, &o->n_receivers);
+                        break;
+                case ROUNDS:
+                        r = set_number("rounds", optarg, 1, ROUNDS_MAX, &o->n_rounds);
+                        break;
+                case SERVICE:
+                        r = set_path(o->service, "", optarg);
+                        break;
+                case SLICE:
+                        r = set_number("slice-ms", optarg, 1, 60 * 1000, &o->slice_ms);
+                        break;
+                case STOP:
+                        r = set_number("stop-ms", optarg, 1, 3600 * 1000, &o->stop_ms);
+                        break;
+                case 'h':
+                        help(argv[0]);
+                        return 0;
+                default:
+                        return -EINVAL;
+                }
+        set_defaults(o);
+        return r < 0 ? r : 1;
+}
+
+static int find_service(const char *program, Options *o) {
+        char copy[PATH_MAX];
+        int r;
+
+        r = set_path(copy, "", program);
+        return r < 0 ? r : set_path(o->service, dirname(copy), "../service/directserver");
+}
+
+/* Which of the measurements the arguments name */
+static int choose(char **names, bool ret_wanted[static N_MEASUREMENTS]) {
+        for (size_t i = 0; i < N_MEASUREMENTS; i++)
+                ret_wanted[i] = !*names;
+        for (; *names; names++) {
+                bool found = false;
+
+                for (size_t i = 0; i < N_MEASUREMENTS; i++)
+                        if (strcmp(*names, measurements[i].name) == 0)
+                                found = ret_wanted[i] = true;
+                if (!found) {
+                        fprintf(stderr, "%s: there is no such measurement; see --help.\n", *names);
+                        return -EINVAL;
+                }
+        }
+        return 0;
+}
+
+int main(int argc, char **argv) {
+        bool wanted[N_MEASUREMENTS];
+        Options options = {};
+        struct utsname u;
+        int r;
+
+        r = find_service(argv[0], &options);
+        if (r >= 0)
+                r = parse(argc, argv, &options);
+        if (r == 0)
+                return EXIT_SUCCESS;
+        if (r < 0 || choose(argv + optind, wanted) < 0)
+                return EXIT_FAILURE;
+        uname(&u);
+        printf("%s %s\n", u.sysname, u.release);
+        for (size_t i = 0; i < N_MEASUREMENTS; i++) {
+                if (!wanted[i])
+                        continue;
+                putchar('\n');
+                fflush(stdout);
+                r = measurements[i].measure(&options);
+                if (r < 0) {
+                        fprintf(stderr, "%s: %s\n", measurements[i].name, strerror(-r));
+                        return EXIT_FAILURE;
+                }
+        }
+        return EXIT_SUCCESS;
+}
