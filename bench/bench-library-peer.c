@@ -33,17 +33,11 @@ void *peer_share(size_t size) {
 
 /* The peer */
 
-#ifdef HAVE_DIRECT_SEND_WITH
 static int send_unreliable(PeerSelf *self, uint64_t target, uint16_t kind, const void *data, size_t size) {
         static const DirectSendOptions options = { .flags = DIRECT_SEND_UNRELIABLE };
 
         return direct_send_with(self->client, target, kind, data, size, &options, sizeof(options));
 }
-#else
-static int send_unreliable(PeerSelf *self, uint64_t target, uint16_t kind, const void *data, size_t size) {
-        return direct_send(self->client, target, kind, data, size);
-}
-#endif
 
 int self_turn(PeerSelf *self, uint64_t usec) {
         int r = 0;
