@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef NEMESIS_PROGRAM_H
+#define NEMESIS_PROGRAM_H
+
+/* What the modes of nemesis-client have in common: the handle, the log, the options. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <directclient.h>
+
+#include "record.h"
+
+typedef struct Program Program;
+
+/* One way to use the library. All but start may be NULL. */
+typedef struct Mode {
+        const char *name;
+        void (*start)(Program *program);                                    /* connected for the first time */
+        void (*session)(Program *program);                                  /* connected as another: the old session has ended */
+        void (*writable)(Program *program);                                 /* sending may work again */
+        void (*joined)(Program *program, const char *name, uint64_t id);    /* is there; may be told more than once */
+        void (*left)(Program *program, uint64_t id);
+        void (*message)(Program *program, const DirectMessage *message);
+        int (*turn)(Program *program);                                      /* sends; 1: wants to go on at once, 0: not */
+} Mode;
+
+struct Program {
+        DirectClient *client;
+        RecordLog log;
+        const Mode *mode;
+        uint64_t id; /* of the present session */
+        int is_finished;
+
+        /* Options */
+        const char *server, *name, *log_path, *prefix, *target, *path;
+        uint64_t n_clients, n_messages, seed;
+};
+
+/* Nothing more to send, and each message has its outcome: said once, in the log and on stdout. */
+void program_finish(Program *program);
+
+/* Ends the process: the test can't go on. */
+_Noreturn void program_fail(Program *program, const char *what, int error);
+
+extern const Mode exchange_mode;     /* exchange.c */
+extern const Mode file_send_mode;    /* file-send.c */
+extern const Mode file_receive_mode; /* file-receive.c */
+
+#endif
