@@ -17,8 +17,15 @@
 
 #define CONNECT_TRIES 600 /* a tenth of a second apart: whoever starts this while the service is down gets it up again by then */
 #define FLUSH_USEC (60 * UINT64_C(1000000))
+#define SEND_BUFFER (512 * 1024) /* small, so that -EAGAIN and WRITABLE are a part of the test */
 
 static const Mode *const modes[] = { &exchange_mode, &file_send_mode, &file_receive_mode };
+
+/* For the driver, a line each */
+static void say(const char *text) {
+        puts(text);
+        fflush(stdout);
+}
 
 void program_finish(Program *program) {
         if (program->is_finished)
@@ -26,8 +33,7 @@ void program_finish(Program *program) {
         program->is_finished = 1;
         record_log_add(&program->log, (Record){ .type = RECORD_FINISHED, .own = program->id });
         record_log_write(&program->log);
-        puts("finished");
-        fflush(stdout);
+        say("finished");
 }
 
 void program_fail(Program *program, const char *what, int error) {
@@ -55,6 +61,7 @@ static void on_connected(Program *program, int resumed) {
         if (before && before != program->id && program->mode->session)
                 program->mode->session(program);
         record_log_write(&program->log);
+        say("connected");
         if (program->mode->writable)
                 program->mode->writable(program);
         (void)direct_list_start(program->client, DIRECT_FOREVER, on_list, program);
@@ -70,6 +77,7 @@ static void on_event(DirectClient *client, const DirectEvent *event, void *userd
         case DIRECT_EVENT_DISCONNECTED:
                 record_log_add(&program->log, (Record){ .type = RECORD_DISCONNECTED, .reason = (uint16_t)event->reason,
                                                         .own = program->id });
+                say("disconnected");
                 break;
         case DIRECT_EVENT_KICKED:
         case DIRECT_EVENT_FAILED:
@@ -226,6 +234,7 @@ int main(int argc, char **argv) {
         check(&program, "handler", direct_set_message_handler(program.client, on_message, &program));
         /* So that files come in parts, and messages of the exchange that are larger than a frame in one piece */
         check(&program, "size", direct_set_max_message(program.client, 1 << 20));
+        check(&program, "size", direct_set_send_buffer(program.client, SEND_BUFFER));
         connect_patiently(&program);
         check(&program, "watch", direct_watch(program.client, 0, 1));
         program.mode->start(&program);

@@ -1,0 +1,380 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A service and its clients as real processes, and a nemesis that kills, stops and cuts them off while they work. What the clients have
+noted is then checked. DIRECTSERVER_EXECUTABLE and NEMESIS_CLIENT_EXECUTABLE name the programs.
+
+The seed decides what is done at which point of the work, so that a run with the same seed is alike, though never the same."""
+
+import argparse
+import collections
+import hashlib
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+
+import check
+import records
+import world
+from world import Failure
+
+SKIP_STATUS = 77
+PREFIX = "peer-"
+PROGRESS_SECONDS = 60  # that each outcome may take when all is healed
+POLL_SECONDS = 0.002
+
+# What is done beside kills of the service
+LOCAL = ("kill client", "stop service", "stop client", "reset link")
+NETWORK = ("partition", "loss")
+LOSS_PERCENT = 10
+
+
+def say(text):
+    print(text, flush=True)
+
+
+class Trial:
+    """One service, its clients, and what happens to them. `progress` returns how far the work is, `total` how far it goes."""
+
+    def __init__(self, what, arguments, network, seed):
+        self.what, self.arguments, self.network = what, arguments, network
+        self.rng = random.Random(seed)
+        self.directory = tempfile.mkdtemp(prefix=f"nemesis-{what}-", dir=arguments.directory)
+        self.service = world.Service(os.environ["DIRECTSERVER_EXECUTABLE"], self.directory, world.NEAR if network else "127.0.0.1")
+        self.clients = []
+        self.undo = []  # (when, function)
+        self.restarts = []  # (killed, accepts connections), nanoseconds
+        self.settled = []  # seconds from there until all clients were connected, where that was waited for
+        self.done = collections.Counter()
+        self.impossible = set()
+        self.problems = []
+
+    def add_client(self, name, mode):
+        """Some on the local socket, some over TCP, and every second one of those on the other host, if there is one."""
+        i = len(self.clients)
+        client = world.Client(os.environ["NEMESIS_CLIENT_EXECUTABLE"], self.directory, name,
+                              self.service.unix if i % 4 == 3 else self.service.tcp, mode, self.network if i % 2 == 0 else None)
+        self.clients.append(client)
+        return client
+
+    # The actions
+
+    def kill_service(self):
+        killed = time.monotonic_ns()
+        before = [(client, client.n_connections) for client in self.clients if client.connected]
+        self.service.kill()
+        self.service.start()
+        self.restarts.append((killed, time.monotonic_ns()))
+        # Links come back at different times, and most kills hit only the first of them; some shall hit all
+        if self.rng.random() * 100 < self.arguments.settle:
+            self.wait(lambda: self.all_connected() and all(client.n_connections > n for client, n in before))
+            self.settled.append((time.monotonic_ns() - self.restarts[-1][1]) / 1e9)
+
+    def kill_client(self):
+        client = self.rng.choice(self.clients)
+        client.kill()
+        self.restart(client)
+
+    def for_a_while(self, seconds, undo):
+        self.undo.append((time.monotonic() + seconds, undo))
+
+    def stop(self, program):
+        if not program.stopped:
+            process = program.process
+            program.stop()
+            self.for_a_while(self.rng.uniform(0.1, 1.2), lambda: program.process is process and program.proceed())
+
+    def stop_service(self):
+        self.stop(self.service)
+
+    def stop_client(self):
+        self.stop(self.rng.choice(self.clients))
+
+    def reset_link(self):
+        """Who is stopped or cut off has lost its session 2 s after a reset, and rightly so. So nothing else happens meanwhile."""
+        self.wait(lambda: not self.undo and self.all_connected())
+        before = sum(client.n_connections for client in self.clients)
+        world.reset_link(self.service, self.rng)
+        self.wait(lambda: self.all_connected() and sum(client.n_connections for client in self.clients) > before)
+
+    def partition(self):
+        self.network.heal()
+        self.network.cut()
+        self.for_a_while(self.rng.uniform(1.0, 4.0), self.network.heal)
+
+    def loss(self):
+        self.network.heal()
+        self.network.lose(LOSS_PERCENT)
+        self.for_a_while(self.rng.uniform(1.0, 4.0), self.network.heal)
+
+    def act(self, action):
+        if action in self.impossible:
+            return
+        with open(os.path.join(self.directory, "actions"), "a", encoding="ascii") as f:
+            f.write(f"{time.monotonic_ns()} {action}\n")  # the clock of the logs
+        try:
+            getattr(self, action.replace(" ", "_"))()
+            self.done[action] += 1
+        except Failure as e:
+            if action != "reset link":
+                raise
+            self.impossible.add(action)
+            say(f"SKIP: {action}: {e}")
+
+    def plan(self):
+        """[(point of the work, action)], by the seed."""
+        others = LOCAL + (NETWORK if self.network else ())
+        actions = ["kill service"] * self.arguments.kills + [others[i % len(others)] for i in range(self.arguments.others)]
+        self.rng.shuffle(actions)
+        return list(zip(sorted(self.rng.uniform(0.02, 0.9) * self.total for _ in actions), actions))
+
+    # The run
+
+    def look(self):
+        """What is due is undone, and nobody has ended by itself."""
+        now = time.monotonic()
+        for entry in [entry for entry in self.undo if entry[0] <= now]:
+            self.undo.remove(entry)
+            entry[1]()
+        for client in self.clients:
+            client.listen()
+            if not client.lives:
+                raise Failure(f"{client.name} exited with {client.process.returncode}:\n{client.errors()}")
+        if not self.service.lives:
+            raise Failure(f"the service exited with {self.service.process.returncode}:\n{self.service.tail()}")
+
+    def wait(self, condition):
+        moved, seen = time.monotonic(), None
+        while not condition():
+            self.look()
+            progress = sum(client.log_size() for client in self.clients)
+            if progress != seen or self.undo:
+                moved, seen = time.monotonic(), progress
+            elif time.monotonic() - moved > PROGRESS_SECONDS:
+                waiting = [client.name for client in self.clients if not client.finished]
+                raise Failure(f"nothing has moved for {PROGRESS_SECONDS} s; not finished: {' '.join(waiting)}")
+            time.sleep(POLL_SECONDS)
+
+    def all_connected(self):
+        return all(client.connected for client in self.clients)
+
+    def all_finished(self):
+        return all(client.finished for client in self.clients)
+
+    def run(self):
+        begin = time.monotonic()
+        try:
+            self.service.start()
+            self.begin()
+            for point, action in self.plan():
+                self.wait(lambda: self.progress() >= point or self.all_finished())
+                if self.all_finished():
+                    break
+                self.act(action)
+            self.wait(lambda: not self.undo and self.all_finished())
+            self.end_clients()
+            self.service.end()
+        except Failure as e:
+            self.problems.append(str(e))
+        finally:
+            self.end_all()
+        self.seconds = time.monotonic() - begin
+        self.judge()
+
+    def end_clients(self):
+        for client in self.clients:
+            client.let_end()
+        for client in self.clients:
+            status = client.end()
+            if status or client.errors():
+                self.problems.append(f"{client.name} exited with {status}: {client.errors()}")
+
+    def end_all(self):
+        if self.network:
+            self.network.heal()
+        for program in (*self.clients, self.service):
+            if program.lives:
+                program.kill()
+
+    # What has come of it
+
+    def logs(self):
+        return [log for client in self.clients for log in client.logs if os.path.exists(log)]
+
+    def judge(self):
+        self.checker = check.check(self.logs())
+        self.problems += [f"the service: {line}" for line in self.service.reports()]
+        say(f"-- {self.what}: {self.seconds:.1f} s, " + ", ".join(f"{n} x {action}" for action, n in sorted(self.done.items())))
+        self.checker.report()
+        self.report_gaps()
+        self.report()
+        say(f"memory at its highest: service {self.service.peak >> 20} MiB, "
+            f"clients at most {max(client.peak for client in self.clients) >> 20} MiB")
+        for problem in self.problems:
+            say(f"PROBLEM: {problem}")
+
+    def report_gaps(self):
+        """From the moment at which the service accepts connections again to the next that anyone receives."""
+        received = sorted(record[4] for log in self.logs() for record in records.read(log)
+                          if not isinstance(record, int) and record[0] in (records.RECEIPT, records.PART))
+        gaps, i = [], 0
+        for n, (_, ready) in enumerate(self.restarts):
+            while i < len(received) and received[i] < ready:
+                i += 1
+            if i == len(received):
+                break
+            if n + 1 == len(self.restarts) or received[i] < self.restarts[n + 1][0]:
+                gaps.append((received[i] - ready) / 1e9)
+        for what, seconds in (("traffic", gaps), ("all clients were connected", self.settled)):
+            if seconds:
+                seconds.sort()
+                say(f"after a restart, {what}: median {seconds[len(seconds) // 2]:.3f} s, longest {seconds[-1]:.3f} s, of {len(seconds)}")
+        if gaps and 0 < self.arguments.gap < gaps[-1]:
+            self.problems.append(f"no traffic for {gaps[-1]:.3f} s after a restart, {self.arguments.gap} s are allowed")
+
+    @property
+    def is_good(self):
+        return not self.problems and not self.checker.violations and self.checker.counts["delivered"] > 0
+
+
+class Exchange(Trial):
+    """Everyone to everyone."""
+
+    def begin(self):
+        n, arguments = self.arguments.clients, self.arguments
+        self.total = arguments.messages * 3 * records.LAYOUT.size
+        for i in range(n):
+            self.add_client(f"{PREFIX}{i}", "exchange")
+        for i, client in enumerate(self.clients):
+            self.start(client, arguments.messages // n + (i < arguments.messages % n))
+
+    def start(self, client, n_messages):
+        client.start(f"--prefix={PREFIX}", f"--clients={len(self.clients)}", f"--messages={n_messages}",
+                     f"--seed={self.rng.randrange(1 << 32)}")
+        client.n_messages = n_messages
+
+    def restart(self, client):
+        """It goes on where the last of its name has ended."""
+        if os.path.exists(client.logs[-1]):
+            sent = sum(record[0] == records.SEND for record in records.read(client.logs[-1]) if not isinstance(record, int))
+            client.n_messages -= sent
+        self.start(client, client.n_messages)
+
+    def progress(self):
+        return sum(client.log_size() for client in self.clients)
+
+    def report(self):
+        say(f"{self.checker.counts['delivered'] / self.seconds:.0f} messages/s delivered")
+
+
+class File(Trial):
+    """One large file from one client to another."""
+
+    def begin(self):
+        self.total = self.arguments.size_file
+        room = shutil.disk_usage(self.directory).free
+        if room < 2 * self.total + (1 << 30):
+            raise Failure(f"{room >> 20} MiB are free in {self.directory}, twice {self.total >> 20} MiB and 1 GiB are needed")
+        self.source = os.path.join(self.directory, "file")
+        self.make_source()
+        self.sender, self.receiver = self.add_client("sender", "file-send"), self.add_client("receiver", "file-receive")
+        for client in self.clients:
+            self.restart(client)
+
+    def make_source(self):
+        """Holes, and between them noise that is nowhere the same."""
+        chunk = 1 << 20
+        with open(self.source, "wb") as f:
+            for offset in range(0, self.total, 2 * chunk):
+                f.seek(offset)
+                f.write(self.rng.randbytes(min(chunk, self.total - offset)))
+            f.truncate(self.total)
+
+    def restart(self, client):
+        if client is self.sender:
+            client.start("--target=receiver", f"--file={self.source}")
+        else:
+            client.start(f"--file={self.directory}/received.{len(client.logs)}")
+
+    def received(self):
+        return [os.path.join(self.directory, name) for name in os.listdir(self.directory) if name.startswith("received.")]
+
+    def progress(self):
+        return sum(os.stat(path).st_size for path in self.received())
+
+    def report(self):
+        wanted = digest(self.source)
+        whole = [path for path in self.received() if os.stat(path).st_size == self.total and digest(path) == wanted]
+        if not whole:
+            self.problems.append("nothing that was received is the file that was sent")
+        say(f"{self.total / self.seconds / 1e6:.0f} MB/s, {len(whole)} whole, SHA-256 {wanted[:16]}...")
+        ended = [record for record in records.read(self.sender.logs[-1])
+                 if not isinstance(record, int) and record[0] == records.ENDED]
+        if ended and len(self.sender.logs) == 1:
+            more = ended[0][7] - self.total
+            say(f"beside the payload {more} bytes were sent ({100 * more / self.total:.2f} %): headers, and what was sent again"
+                + (f", at most {more / self.done['kill service'] / 1024:.0f} KiB for each kill" if self.done["kill service"] else ""))
+
+
+def digest(path):
+    sha256 = hashlib.sha256()
+    with open(path, "rb") as f:
+        while data := f.read(1 << 20):
+            sha256.update(data)
+    return sha256.hexdigest()
+
+
+TRIALS = {"exchange": Exchange, "file": File}
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--what", choices=(*TRIALS, "all"), default="all")
+    parser.add_argument("--kills", type=int, default=10, help="of the service (%(default)s)")
+    parser.add_argument("--settle", type=int, default=30, metavar="PERCENT",
+                        help="of the kills after which all clients connect before anything else is done (%(default)s)")
+    parser.add_argument("--others", type=int, default=12, help="other actions, of all kinds in turn (%(default)s)")
+    parser.add_argument("--clients", type=int, default=6, help="of the exchange (%(default)s)")
+    parser.add_argument("--messages", type=int, default=30000, help="of the exchange, all together (%(default)s)")
+    parser.add_argument("--size-file", type=int, default=256 << 20, metavar="BYTES", help="%(default)s")
+    parser.add_argument("--seed", type=int, default=None, help="(random)")
+    parser.add_argument("--gap", type=float, default=0, metavar="SECONDS", help="without traffic after a restart are a failure")
+    parser.add_argument("--directory", help="to work below (that for temporary files)")
+    parser.add_argument("--keep", action="store_true", help="the directory, also when all is well")
+    parser.add_argument("--no-network", action="store_true", help="no partitions and no loss")
+    return parser.parse_args()
+
+
+def main():
+    arguments = parse()
+    for variable in ("DIRECTSERVER_EXECUTABLE", "NEMESIS_CLIENT_EXECUTABLE"):
+        if not os.access(os.environ.get(variable, ""), os.X_OK):
+            say(f"SKIP: {variable} does not name the program")
+            return SKIP_STATUS
+    seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(1 << 32)
+    say(f"seed {seed}")
+
+    missing = "--no-network" if arguments.no_network else world.Network.missing()
+    if missing:
+        say(f"SKIP: partition, loss: {missing}")
+    network = None if missing else world.Network()
+    good = True
+    try:
+        for what in TRIALS if arguments.what == "all" else (arguments.what,):
+            trial = TRIALS[what](what, arguments, network, f"{seed} {what}")
+            trial.run()
+            good &= trial.is_good
+            if not trial.is_good:
+                say(f"FAILED: {what} with --seed={seed}; what there is to see is in {trial.directory}")
+            elif not arguments.keep:
+                shutil.rmtree(trial.directory)
+    finally:
+        if network:
+            network.end()
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
