@@ -8,6 +8,7 @@ BUILD = build
 BUILD_ASAN = build-asan
 BUILD_FUZZ = build-fuzz
 FUZZ_SECONDS = 60
+NEMESIS_DIRECTORY = /var/tmp
 
 MESON_OPTIONS = --prefix=$(PREFIX) $(if $(CI),-Dwerror=true)
 PYTHON = /usr/bin/python3
@@ -30,6 +31,7 @@ help:
 	@echo 'make sanitize  all tests again, under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make valgrind  the unit tests, and services that the conformance tests talk to, under valgrind'
 	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) (needs clang)'
+	@echo 'make nemesis   1,000 kills of the service in an exchange of 20 clients, and in a transfer of 8 GiB; or less: NEMESIS=--kills=100'
 	@echo 'make bench     the benchmarks'
 	@echo 'make install   install below PREFIX=$(PREFIX) (DESTDIR= for packagers)'
 	@echo 'make clean     remove the build directories'
@@ -82,6 +84,13 @@ fuzz: setup-fuzz $(BUILD_FUZZ)/build.ninja
 	meson compile -C $(BUILD_FUZZ)
 	tests/fuzz/run $(BUILD_FUZZ) $(FUZZ_SECONDS)
 
+# Half of the kills, and more, come before all links are back. The files need 18 GiB in NEMESIS_DIRECTORY.
+nemesis: setup-check all
+	DIRECTSERVER_EXECUTABLE=$(CURDIR)/$(BUILD)/service/directserver \
+	NEMESIS_CLIENT_EXECUTABLE=$(CURDIR)/$(BUILD)/tests/nemesis/nemesis-client \
+	$(PYTHON) -B tests/nemesis/nemesis.py --kills=1000 --others=100 --clients=20 --messages=1000000 --size-file=8589934592 \
+	        --directory=$(NEMESIS_DIRECTORY) $(NEMESIS)
+
 bench: all
 	@rm -f $(BUILD)/meson-logs/benchmarklog.json
 	@if meson test -C $(BUILD) --no-rebuild --benchmark --list 2>&1 | grep -qx 'No tests defined.'; then \
@@ -97,4 +106,4 @@ clean:
 	rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_FUZZ)
 
 .NOTPARALLEL:
-.PHONY: all help setup setup-check setup-asan setup-valgrind setup-fuzz demo check sanitize valgrind fuzz bench install clean
+.PHONY: all help setup setup-check setup-asan setup-valgrind setup-fuzz demo check sanitize valgrind fuzz nemesis bench install clean
