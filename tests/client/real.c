@@ -49,3 +49,10 @@ DirectMessage *receive(DirectClient *client) {
         ck_assert_msg(r == 0, "%s: %s", strerror(-r), direct_get_error(client));
         return message;
 }
+
+DirectMessage *receive_from(DirectClient *sender, DirectClient *client) {
+        DirectMessage *message = NULL;
+
+        RUN_UNTIL(sender, client, direct_receive(client, 0, &message) == 0);
+        return message;
+}

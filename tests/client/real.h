@@ -34,6 +34,9 @@ void on_event(DirectClient *client, const DirectEvent *event, void *userdata);
 /* The next message; fails the test if there is none. */
 DirectMessage *receive(DirectClient *client);
 
+/* The same while `sender` runs, too: in one thread, neither can block without holding up the other. */
+DirectMessage *receive_from(DirectClient *sender, DirectClient *client);
+
 /* Runs the loops of up to two clients until the condition holds. */
 #define RUN_UNTIL(a, b, condition)                                                                                   \
         do {                                                                                                         \

@@ -20,18 +20,19 @@ START_TEST(test_send_receive) {
         ck_assert_str_eq(direct_get_name(a), "a");
         ck_assert_int_eq(direct_send(a, direct_get_id(b), 7, "hello", 5), 0);
         ck_assert_int_eq(direct_send_name(a, "b", 8, NULL, 0), 0);
-        ck_assert_int_eq(direct_flush(a, PATIENCE), 0);
-        message = receive(b);
+        message = receive_from(a, b);
         ck_assert_uint_eq(direct_message_get_source(message), direct_get_id(a));
         ck_assert_uint_eq(direct_message_get_kind(message), 7);
         ck_assert_uint_eq(direct_message_get_size(message), 5);
         ck_assert_mem_eq(direct_message_get_data(message), "hello", 5);
         ck_assert_int_eq(direct_message_is_last(message), 1);
         direct_message_free(message);
-        message = receive(b);
+        message = receive_from(a, b);
         ck_assert_uint_eq(direct_message_get_kind(message), 8);
         ck_assert_uint_eq(direct_message_get_size(message), 0);
         direct_message_free(message);
+        RUN_UNTIL(a, b, direct_get_queued(a) == 0); /* b says that it has taken them */
+        ck_assert_int_eq(direct_flush(a, PATIENCE), 0);
         ck_assert_int_eq(direct_resolve(a, "b", PATIENCE, &id), 0);
         ck_assert_uint_eq(id, direct_get_id(b));
         ck_assert_int_eq(direct_resolve(a, "nobody", PATIENCE, &id), -ENXIO);
@@ -240,16 +241,19 @@ START_TEST(test_reconnect) {
         RUN_UNTIL(a, b, direct_get_queued(a) == 0);
         service_stop(&service, SIGKILL);
         RUN_UNTIL(a, b, events.n[DIRECT_EVENT_DISCONNECTED] > 0 && events_b.n[DIRECT_EVENT_DISCONNECTED] > 0);
-        ck_assert_int_eq(direct_send(a, 1, 1, NULL, 0), -ENOTCONN);
+        ck_assert_int_eq(direct_send(a, direct_get_id(b), 1, "meanwhile", 9), 0);
         service_start(&service);
         RUN_UNTIL(a, b, events.n[DIRECT_EVENT_CONNECTED] > 0 && events_b.n[DIRECT_EVENT_CONNECTED] > 0);
         ck_assert_int_eq(events.last[DIRECT_EVENT_CONNECTED].resumed, 1);
         ck_assert_uint_eq(direct_get_id(a), id);
         ck_assert_int_eq(direct_send(a, direct_get_id(b), 1, "again", 5), 0);
-        ck_assert_int_eq(direct_flush(a, PATIENCE), 0);
-        message = receive(b);
+        message = receive_from(a, b);
+        ck_assert_mem_eq(direct_message_get_data(message), "meanwhile", 9);
+        direct_message_free(message);
+        message = receive_from(a, b);
         ck_assert_mem_eq(direct_message_get_data(message), "again", 5);
         direct_message_free(message);
+        RUN_UNTIL(a, b, direct_get_queued(a) == 0);
 
         /* The watch was kept */
         ck_assert_uint_eq(events.n[DIRECT_EVENT_LEFT], 0);
