@@ -3,9 +3,9 @@
 /* Large messages, files and streams, receivers that do not read, and small messages meanwhile: against the service as it is. */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/client/real.h"
@@ -39,8 +39,8 @@ START_TEST(test_large) {
                 ck_assert_uint_eq(direct_message_get_stream(message), 0);
                 ck_assert_mem_eq(direct_message_get_data(message), data, sizes[i]);
                 direct_message_free(message);
+                RUN_UNTIL(a, b, direct_get_queued(a) == 0);
         }
-        ck_assert_uint_eq(direct_get_queued(a), 0);
         free(data);
         direct_client_free(a);
         direct_client_free(b);
@@ -101,12 +101,31 @@ static int file_with_pattern(size_t size) {
         return fd;
 }
 
+/* A program at the other end of a pipe: so many blocks, each by itself. */
+static pid_t fork_writer(int fd, size_t n_blocks) {
+        pid_t pid = fork();
+
+        ck_assert_int_ge(pid, 0);
+        if (pid > 0)
+                return pid;
+        for (size_t i = 0; i < n_blocks; i++) {
+                uint8_t block[1000];
+
+                for (size_t j = 0; j < sizeof(block); j++)
+                        block[j] = pattern(i * sizeof(block) + j);
+                if (write(fd, block, sizeof(block)) != (ssize_t) sizeof(block))
+                        _exit(1);
+        }
+        _exit(0);
+}
+
 START_TEST(test_fd) {
         const size_t size = 9 * 1024 * 1024 + 3;
         DirectClient *a = client_connected("a"), *b = client_connected("b");
         Result result = {};
         bool failed;
         int fd, fds[2];
+        pid_t pid;
 
         ck_assert_int_eq(direct_set_max_message(b, 65536), 0);
         fd = file_with_pattern(size);
@@ -128,24 +147,13 @@ START_TEST(test_fd) {
         /* A pipe that is written to bit by bit */
         result = (Result) {};
         ck_assert_int_eq(pipe(fds), 0);
-        ck_assert_int_eq(fcntl(fds[1], F_SETFL, O_NONBLOCK), 0);
         ck_assert_int_eq(direct_send_fd(a, direct_get_id(b), 1, fds[0], DIRECT_SIZE_UNKNOWN, on_sent, &result), 0);
         close(fds[0]);
-        for (size_t i = 0; i < 300; i++) {
-                uint8_t block[1000];
-
-                for (size_t j = 0; j < sizeof(block); j++)
-                        block[j] = pattern(i * sizeof(block) + j);
-                while (write(fds[1], block, sizeof(block)) < 0) { /* all or nothing, of so little */
-                        ck_assert_int_eq(errno, EAGAIN);
-                        direct_process(a);
-                        direct_process(b);
-                }
-                direct_process(a);
-        }
+        pid = fork_writer(fds[1], 300);
         close(fds[1]);
         ck_assert_uint_eq(receive_stream(a, b, &failed), 300000);
         ck_assert(!failed);
+        ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
         RUN_UNTIL(a, b, result.done);
         ck_assert_int_eq(result.result, 0);
         direct_client_free(a);
@@ -155,6 +163,7 @@ END_TEST
 
 START_TEST(test_stream) {
         DirectClient *a = client_connected("a"), *b = client_connected("b");
+        DirectMessage *message;
         uint32_t stream;
         bool failed;
 
@@ -174,11 +183,54 @@ START_TEST(test_stream) {
         /* The sender goes in the middle */
         ck_assert_int_eq(direct_stream_begin(a, direct_get_id(b), 1, DIRECT_SIZE_UNKNOWN, &stream), 0);
         ck_assert_int_eq(direct_stream_write(a, stream, "\0", 1), 0);
-        ck_assert_int_eq(direct_flush(a, PATIENCE), 0);
-        RUN_UNTIL(b, NULL, direct_get_queued(b) == 0);
+        message = receive_from(a, b);
+        ck_assert_uint_eq(direct_message_get_size(message), 1);
+        ck_assert(!direct_message_is_last(message));
+        direct_message_free(message);
         direct_disconnect(a);
-        ck_assert_uint_eq(receive_stream(a, b, &failed), 1);
-        ck_assert(failed);
+        message = receive_from(a, b);
+        ck_assert_uint_eq(direct_message_get_offset(message), 1);
+        ck_assert(direct_message_is_last(message));
+        ck_assert(direct_message_is_failed(message));
+        direct_message_free(message);
+        direct_client_free(a);
+        direct_client_free(b);
+}
+END_TEST
+
+/* Large messages are begun in one order and get going in another: nobody's are lost. */
+START_TEST(test_stream_order) {
+        static uint8_t data[100000];
+        DirectClient *a = client_connected("a"), *b = client_connected("b");
+        unsigned n_last[4] = {};
+        DirectMessage *message;
+        uint32_t stream;
+        int fds[2];
+
+        ck_assert_int_eq(pipe(fds), 0);
+        ck_assert_int_eq(direct_stream_begin(a, direct_get_id(b), 1, DIRECT_SIZE_UNKNOWN, &stream), 0);
+        ck_assert_int_eq(direct_send_fd(a, direct_get_id(b), 2, fds[0], DIRECT_SIZE_UNKNOWN, NULL, NULL), 0);
+        ck_assert_int_eq(direct_send(a, direct_get_id(b), 3, data, sizeof(data)), 0);
+        message = receive_from(a, b);
+        ck_assert_uint_eq(direct_message_get_kind(message), 3);
+        direct_message_free(message);
+        ck_assert_int_eq(write(fds[1], data, 1000), 1000);
+        close(fds[0]);
+        close(fds[1]);
+        message = receive_from(a, b);
+        ck_assert_uint_eq(direct_message_get_kind(message), 2);
+        n_last[2] += direct_message_is_last(message);
+        direct_message_free(message);
+        ck_assert_int_eq(direct_stream_write(a, stream, data, 1000), 0);
+        ck_assert_int_eq(direct_stream_end(a, stream), 0);
+        while (n_last[1] + n_last[2] < 2) {
+                message = receive_from(a, b);
+                n_last[direct_message_get_kind(message)] += direct_message_is_last(message);
+                ck_assert(!direct_message_is_failed(message));
+                direct_message_free(message);
+        }
+        ck_assert_uint_eq(n_last[1], 1);
+        RUN_UNTIL(a, b, direct_get_queued(a) == 0);
         direct_client_free(a);
         direct_client_free(b);
 }
@@ -254,5 +306,5 @@ START_TEST(test_fairness) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("client-bulk", service_setup, service_teardown, test_large, test_fd, test_stream, test_pressure,
-                  test_fairness)
+TEST_MAIN_FIXTURE("client-bulk", service_setup, service_teardown, test_large, test_fd, test_stream, test_stream_order,
+                  test_pressure, test_fairness)
