@@ -135,6 +135,7 @@ START_TEST(test_call) {
         direct_message_free(reply);
         ck_assert_int_eq(direct_call(a, id, 13, NULL, 0, PATIENCE, &reply), -EREMOTEIO);
         ck_assert_str_eq(direct_get_error(a), "thirteen is not for me");
+        ck_assert_int_eq(direct_flush(a, PATIENCE), 0); /* the other side waits to hear that we have taken the reply */
         ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
         r = direct_call(a, id, 1, NULL, 0, PATIENCE, &reply);
         ck_assert(r == -ENXIO || r == -EPIPE); /* its end may have reached the service before the call or after it */
