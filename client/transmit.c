@@ -274,6 +274,7 @@ int direct_send_fd(DirectClient *client, uint64_t target, uint16_t kind, int fd,
                 return r;
         copy = -1;
         sent = NULL;
+        client_output(client);
         client_settle(client);
         return 0;
 }
@@ -286,7 +287,10 @@ int direct_stream_begin(DirectClient *client, uint64_t target, uint16_t kind, ui
         r = client_check_session(client);
         if (r < 0)
                 return r;
-        return sender_stream_begin(&client->sender, &(Envelope) { .target = target, .kind = kind, .flags = WIRE_RELIABLE }, total, ret_stream);
+        r = sender_stream_begin(&client->sender, &(Envelope) { .target = target, .kind = kind, .flags = WIRE_RELIABLE }, total,
+                                ret_stream);
+        client_settle(client);
+        return r;
 }
 
 int direct_stream_write(DirectClient *client, uint32_t stream, const void *data, size_t size) {

@@ -6,6 +6,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "client/client.h"
 #include "tests/client/fake.h"
@@ -58,6 +60,7 @@ static void on_called(DirectClient *c, int result, DirectMessage *reply, void *u
 
 START_TEST(test_readable) {
         DirectMessage *message;
+        uint32_t stream;
 
         ck_assert(!is_readable());
         ck_assert_int_eq(direct_process(client), 0);
@@ -70,6 +73,15 @@ START_TEST(test_readable) {
         ck_assert_int_eq(direct_process(client), 0);
         ck_assert(!is_readable());
         fake_expect_data(&fake, client, &frame);
+
+        fake_settle(client);
+
+        /* A question that a stream gives rise to before it has anything to say itself */
+        ck_assert_int_eq(direct_stream_begin(client, 3, 0, DIRECT_SIZE_UNKNOWN, &stream), 0);
+        ck_assert(is_readable());
+        ck_assert_int_eq(direct_process(client), 0);
+        fake_expect_watch(&fake, client, 3, &frame);
+        ck_assert(!is_readable());
 
         /* Something to read, that waits for direct_receive() afterwards */
         fake_send_data(&fake, 2, WIRE_FIRST | WIRE_LAST, 0, 0, "y", 1);
@@ -448,6 +460,8 @@ END_TEST
 
 /* Each message has its outcome, and the service has taken what was sent besides. */
 START_TEST(test_flush) {
+        int fd;
+
         ck_assert_int_eq(direct_flush(client, 0), 0); /* nothing was queued */
         ck_assert_int_eq(direct_send(client, 2, 0, "x", 1), 0);
         ck_assert_int_eq(direct_flush(client, 1000), -ETIMEDOUT);
@@ -465,6 +479,17 @@ START_TEST(test_flush) {
         fake_send(&fake, &(WireHeader) { .type = WIRE_PONG, .tag = frame.header.tag }, NULL, 0);
         ck_assert_int_eq(direct_flush(client, DIRECT_FOREVER), 0);
         ck_assert_int_eq(direct_flush(client, 0), 0);
+
+        /* A broadcast is nobody's to acknowledge, a file's as little as any other */
+        fd = memfd_create("test", MFD_CLOEXEC);
+        ck_assert_int_eq(ftruncate(fd, 10000), 0);
+        ck_assert_int_eq(direct_send_fd(client, UINT64_MAX, 0, fd, DIRECT_SIZE_UNKNOWN, NULL, NULL), 0);
+        close(fd);
+        ck_assert_int_eq(direct_flush(client, 1000), -ETIMEDOUT);
+        fake_expect(&fake, client, WIRE_DATA, &frame);
+        fake_expect(&fake, client, WIRE_PING, &frame);
+        fake_send(&fake, &(WireHeader) { .type = WIRE_PONG, .tag = frame.header.tag }, NULL, 0);
+        ck_assert_int_eq(direct_flush(client, DIRECT_FOREVER), 0);
 }
 END_TEST
 
