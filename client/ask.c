@@ -444,7 +444,7 @@ static int client_start(DirectClient *client, QuestionKind kind, const char *nam
 
         if (name && !wire_name_is_valid(name, strlen(name)))
                 return -EINVAL;
-        r = client_check_up(client);
+        r = client_check_session(client);
         if (r < 0)
                 return r;
         q = question_new(kind);

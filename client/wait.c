@@ -246,7 +246,7 @@ static int client_wait_answer(DirectClient *client, Question *q, Answer *answer,
 static int client_check_blocking(DirectClient *client) {
         if (client->is_dispatching)
                 return -EDEADLK;
-        return client_check_up(client);
+        return client_check_session(client);
 }
 
 /* Any question but a call */

@@ -114,6 +114,37 @@ START_TEST(test_away_and_gone) {
 }
 END_TEST
 
+static void on_resolved(DirectClient *c, int result, uint64_t id, void *userdata) {
+        on_sent(c, result, userdata);
+}
+
+/* Questions go on, too, and can be asked meanwhile. */
+START_TEST(test_questions) {
+        Told before = {}, meanwhile = {};
+        uint8_t payload[9] = { 7 };
+
+        payload[8] = WIRE_STATE_ALIVE;
+        ck_assert_int_eq(direct_resolve_start(client, "a", DIRECT_FOREVER, on_resolved, &before), 0);
+        fake_expect(&fake, client, WIRE_ASK, &frame);
+        fake_reset(&fake);
+        fake_settle(client);
+        ck_assert_int_eq(direct_is_connected(client), 0);
+        ck_assert_int_eq(direct_resolve_start(client, "b", DIRECT_FOREVER, on_resolved, &meanwhile), 0);
+        fake_expect_hello(&fake, client, &frame);
+        fake_send_welcome(&fake, 1, "me");
+        for (int i = 0; i < 2; i++) {
+                fake_expect(&fake, client, WIRE_ASK, &frame);
+                ck_assert_uint_eq(frame.header.kind, WIRE_ASK_RESOLVE);
+                fake_answer(&fake, &frame, 0, payload, sizeof(payload));
+        }
+        fake_settle(client);
+        ck_assert_uint_eq(before.n, 1);
+        ck_assert_int_eq(before.result, 0);
+        ck_assert_uint_eq(meanwhile.n, 1);
+        ck_assert_int_eq(meanwhile.result, 0);
+}
+END_TEST
+
 /* One that takes nothing holds up what is for it, and nothing else. */
 START_TEST(test_credit) {
         enum { SIZE = 60000, N = (1 << 20) / (SIZE + WIRE_HEADER_SIZE) };
@@ -457,6 +488,6 @@ START_TEST(test_broadcasts_baseline) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("client-flows", setup, teardown, test_again, test_away_and_gone, test_credit, test_time_to_live,
-                  test_duplicates, test_taken, test_link_lost, test_stream, test_broadcasts_kept, test_broadcasts_missed,
-                  test_broadcasts_baseline)
+TEST_MAIN_FIXTURE("client-flows", setup, teardown, test_again, test_away_and_gone, test_questions, test_credit,
+                  test_time_to_live, test_duplicates, test_taken, test_link_lost, test_stream, test_broadcasts_kept,
+                  test_broadcasts_missed, test_broadcasts_baseline)
