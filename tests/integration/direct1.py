@@ -279,6 +279,7 @@ class Link:
     def __init__(self, address, **socket_options):
         self.socket = open_socket(address, **socket_options)
         self.answer_pings = True
+        self.may_be_cut = False  # the service may be killed in the middle of a frame
         self.pending = collections.deque()  # frames that came while something else was waited for
         self._buffer = bytearray()
         self._offset = 0
@@ -382,7 +383,7 @@ class Link:
             frame = self._parse()
             if frame is None:
                 if self._end:
-                    if len(self._buffer) > self._offset and not self._end.reset:
+                    if len(self._buffer) > self._offset and not self._end.reset and not self.may_be_cut:
                         raise AssertionError("the service ended the connection in the middle of a frame")
                     raise self._end
                 self._wait(select.POLLIN, deadline)

@@ -11,6 +11,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,12 @@ SKIP_STATUS = 77
 SANITIZER_REPORT = re.compile(r"ERROR: \w*Sanitizer|LeakSanitizer|runtime error:|WARNING: \w*Sanitizer")
 LISTENING = re.compile(r"Listening on (\S+?)\.?$")
 
+# Starts the service on a socket that somebody else holds and has bound, as the manager does.
+PASS_SOCKET = """import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execv(sys.argv[2], sys.argv[2:])"""
+
 # What a round trip may take beside a transfer on a small, shared machine, in seconds.
 PROMPT = 5.0 if SANITIZED else 1.0
 
@@ -37,7 +44,8 @@ class ServiceFailure(AssertionError):
 
 
 class Service:
-    """A running service. tcp and unix are its addresses, as direct1.open_socket() takes them."""
+    """A running service. tcp and unix are its addresses, as direct1.open_socket() takes them. With listen=("held",) it gets a
+    socket that stays: its address `held` is the same after each start, and who connects meanwhile waits."""
 
     def __init__(self, config=None, nofile=None, environment=None, listen=("tcp", "unix"), state=None):
         self.directory = tempfile.mkdtemp(prefix="directserver-")
@@ -46,6 +54,7 @@ class Service:
         self.nofile = nofile
         self.environment = environment or {}
         self.listen = listen
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024) if "held" in listen else None
         self.process = None
         try:
             self.start()
@@ -64,16 +73,20 @@ class Service:
 
         places = {"tcp": "127.0.0.1:0", "tcp6": "[::1]:0", "any": "0.0.0.0:0", "unix": f"unix:{self.directory}/socket"}
         command = [os.environ["DIRECTSERVER_EXECUTABLE"], f"--config={path}", "--bus=none",
-                   f"--state-directory={self.state}", *(f"--listen={places[kind]}" for kind in self.listen)]
+                   f"--state-directory={self.state}",
+                   *(f"--listen={places[kind]}" for kind in self.listen if kind in places)]
+        if self.listener:
+            command = [sys.executable, "-c", PASS_SOCKET, str(self.listener.fileno()), *command]
         environment = {k: v for k, v in os.environ.items() if k not in ("JOURNAL_STREAM", "NOTIFY_SOCKET", "STATE_DIRECTORY")}
         self.lines = []
         self.changed = threading.Condition()
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                        pass_fds=[self.listener.fileno()] if self.listener else (),
                                         env=environment | self.environment, preexec_fn=self._limit)
         self.reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self.reader.start()
         for kind in self.listen:
-            pattern = {"tcp": r"127\.0\.0\.1:", "tcp6": r"\[::1\]:", "any": r"0\.0\.0\.0:", "unix": "unix:"}[kind]
+            pattern = {"tcp": r"127\.0\.0\.1:", "held": r"127\.0\.0\.1:", "tcp6": r"\[::1\]:", "any": r"0\.0\.0\.0:", "unix": "unix:"}[kind]
             line = self.wait_line(rf"Listening on {pattern}")
             setattr(self, kind, LISTENING.search(line).group(1))
 
@@ -151,6 +164,8 @@ class Service:
             if self.process and self.process.returncode is None:
                 self.stop()
         finally:
+            if self.listener:
+                self.listener.close()
             shutil.rmtree(self.directory, ignore_errors=True)
 
     # Figures
