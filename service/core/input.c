@@ -73,16 +73,29 @@ static void flush_run(Link *l, Run *run) {
         run->size = 0;
 }
 
+static RunClass classify(uint8_t type, uint8_t flags) {
+        switch (type) {
+        case WIRE_ACK:
+        case WIRE_RESEND:
+                return RUN_URGENT;
+        case WIRE_MARK:
+        case WIRE_LOST:
+                return RUN_BROADCASTS;
+        default:
+                return flags & WIRE_BROADCAST ? RUN_BROADCASTS : RUN_MESSAGES;
+        }
+}
+
 /* Stamps the sender into the frame and adds it to the run, or begins a new one. */
 static void add_to_run(Link *l, Run *run, uint8_t *frame, size_t size, uint8_t type, uint8_t flags) {
         uint64_t target = wire_load_u64(frame + 16);
-        bool urgent = type == WIRE_ACK;
+        RunClass class = target == WIRE_TARGET_BROADCAST ? RUN_BROADCASTS : classify(type, flags);
 
         wire_store_u64(frame + 8, l->session->id);
-        if (run->size > 0 && (run->target != target || run->urgent != urgent || run->data + run->size != frame))
+        if (run->size > 0 && (run->target != target || run->class != class || run->data + run->size != frame))
                 flush_run(l, run);
         if (run->size == 0)
-                *run = (Run) { .target = target, .data = frame, .urgent = urgent };
+                *run = (Run) { .target = target, .data = frame, .class = (uint8_t) class };
         run->size += size;
         run->n_messages += type == WIRE_DATA && (flags & WIRE_LAST);
 }

@@ -14,7 +14,7 @@ static bool is_over(const Link *l) {
 
 /* Who only acknowledges what a client had sent must not wait for it to read: its other flows would stand still with that. */
 static bool must_wait(const Run *run, const Link *to) {
-        return is_over(to) && (!run->urgent || to->outbox.n_urgent > ROUTE_ACKS_MAX);
+        return is_over(to) && (run->class != RUN_URGENT || to->outbox.n_urgent > ROUTE_URGENT_MAX);
 }
 
 static void bounce(Link *from, const Run *run, WireBounce reason) {
@@ -43,12 +43,24 @@ static void bounce(Link *from, const Run *run, WireBounce reason) {
 static void deliver(Link *from, Link *to, const Run *run) {
         Router *r = from->router;
 
-        if (run->urgent && to->outbox.n_kept > 0)
+        if (run->class == RUN_URGENT && to->outbox.n_kept > 0)
                 link_post_run_urgent(to, run->data, run->size);
         else
                 link_post_run(to, run->data, run->size);
         to->session->messages_out += run->n_messages;
         r->load.counters.messages_out += run->n_messages;
+}
+
+/* A receiver that has been full for too long does without; the MARK that it gets later makes it ask. */
+static void deliver_or_skip(Link *from, Link *to, const Run *run) {
+        if (to->skips_broadcasts) {
+                to->session->missed_broadcasts = true;
+                to->router->load.skipped_broadcasts += run->n_messages;
+                return;
+        }
+        if (is_over(to))
+                pause_add(from, to, true);
+        deliver(from, to, run);
 }
 
 /* The number of the last reliable broadcast in the run: kept, so that receivers can be told what they have missed. */
@@ -73,20 +85,10 @@ static void broadcast(Link *from, const Run *run) {
                 Session *s = r->sessions.members[i];
                 Link *to = s->link;
 
-                if (!to) {
+                if (!to)
                         s->missed_broadcasts = true;
-                        continue;
-                }
-                if (to == from)
-                        continue;
-                if (to->skips_broadcasts) {
-                        s->missed_broadcasts = true;
-                        r->load.skipped_broadcasts += run->n_messages;
-                        continue;
-                }
-                if (is_over(to))
-                        pause_add(from, to, true);
-                deliver(from, to, run);
+                else if (to != from)
+                        deliver_or_skip(from, to, run);
         }
 }
 
@@ -104,6 +106,10 @@ void route_run(Link *from, const Run *run) {
         target = sessions_find(&r->sessions, run->target);
         if (!target || !target->link) {
                 bounce(from, run, target || router_may_come_back(r, run->target) ? WIRE_BOUNCE_AWAY : WIRE_BOUNCE_NO_CLIENT);
+                return;
+        }
+        if (run->class == RUN_BROADCASTS) {
+                deliver_or_skip(from, target->link, run);
                 return;
         }
         if (must_wait(run, target->link))

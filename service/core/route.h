@@ -5,18 +5,24 @@
 
 #include "service/core/link.h"
 
+typedef enum RunClass {
+        RUN_MESSAGES,
+        RUN_URGENT,     /* ACK, RESEND: may pass what is kept */
+        RUN_BROADCASTS, /* and what answers a RESEND: not waited for longer than a broadcast is */
+} RunClass;
+
 typedef struct Run {
         uint64_t target;
         const uint8_t *data;
         size_t size;
         uint32_t n_messages;
-        bool urgent; /* ACK: may pass what is kept */
+        uint8_t class; /* RunClass */
 } Run;
 
 enum {
-        /* What is kept of ACKs for one client that is over its high-water mark before those who send them wait as well. An honest sender
-         * has a few for each flow: that is those of some ten thousand. */
-        ROUTE_ACKS_MAX = 1024 * 1024,
+        /* What is kept of urgent frames for one client that is over its high-water mark before those who send them wait as well. An
+         * honest sender has a few ACKs for each flow: that is those of some ten thousand. */
+        ROUTE_URGENT_MAX = 1024 * 1024,
 };
 
 void route_run(Link *from, const Run *run);

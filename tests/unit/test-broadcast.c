@@ -186,5 +186,46 @@ START_TEST(asking_again) {
 }
 END_TEST
 
+static void send_resent(FakeLink *from, const FakeLink *to, uint64_t sequence) {
+        WireHeader resent = { .type = WIRE_DATA, .flags = WIRE_FIRST | WIRE_LAST | WIRE_RELIABLE | WIRE_BROADCAST, .target = to->id };
+
+        resent.sequence = sequence;
+        fake_send(from, resent, NULL);
+}
+
+/* Several may answer one that has asked all of them and has stopped then: each waits no longer than a broadcast does. */
+START_TEST(answers_do_not_wait_for_ever) {
+        fake_data(a, WIRE_TARGET_BROADCAST, 3, "x");
+        fake_heard(b);
+        fill(b);
+        send_resent(a, b, 1);
+        fake_net_run(net);
+        ck_assert(is_paused(a));
+        fake_net_advance(net, 5 * FAKE_SEC);
+        ck_assert(!is_paused(a));
+        fake_simple(a, WIRE_LOST, b->id, 0);
+        send_resent(a, b, 2);
+        fake_simple(a, WIRE_MARK, b->id, 3);
+        fake_net_run(net);
+        ck_assert(!is_paused(a));
+        ck_assert_uint_eq(net->router->load.skipped_broadcasts, 1);
+        fake_take(b, FAKE_UNLIMITED);
+        ck_assert_str_eq(fake_heard(b), "data 1002>1002 [4097]; data 1001>1002 #1 ; mark 1001 #3");
+        send_resent(a, b, 2);
+        ck_assert_str_eq(fake_heard(b), "data 1001>1002 #2 ");
+}
+END_TEST
+
+/* Nor is anybody stopped by one that it asks. */
+START_TEST(asking_one_that_does_not_read) {
+        fill(b);
+        fake_simple(c, WIRE_RESEND, b->id, 0);
+        fake_net_run(net);
+        ck_assert(!is_paused(c));
+        fake_take(b, FAKE_UNLIMITED);
+        ck_assert_str_eq(fake_heard(b), "resend 1003; data 1002>1002 [4097]");
+}
+END_TEST
+
 TEST_MAIN_FIXTURE("broadcast", setup, teardown, several_wait_for_one, one_waits_for_several, skipped_and_resumed, a_large_one_in_part,
-                  after_a_restart, a_mark_that_is_skipped, asking_again)
+                  after_a_restart, a_mark_that_is_skipped, asking_again, answers_do_not_wait_for_ever, asking_one_that_does_not_read)

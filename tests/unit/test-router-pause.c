@@ -142,9 +142,9 @@ START_TEST(too_many_acks_wait) {
         for (; !is_paused(c); n++) {
                 fake_simple(c, WIRE_ACK, b->id, n);
                 fake_net_run(net);
-                ck_assert_uint_le(n, ROUTE_ACKS_MAX / WIRE_HEADER_SIZE + 2);
+                ck_assert_uint_le(n, ROUTE_URGENT_MAX / WIRE_HEADER_SIZE + 2);
         }
-        ck_assert_uint_gt(n, ROUTE_ACKS_MAX / WIRE_HEADER_SIZE);
+        ck_assert_uint_gt(n, ROUTE_URGENT_MAX / WIRE_HEADER_SIZE);
         fake_take(b, FAKE_UNLIMITED);
         fake_net_run(net);
         ck_assert(!is_paused(c));
