@@ -110,7 +110,7 @@ class MessagesHeld(Messages):
         self.service = self.start_service(listen=("held",))
 
     def restart(self, peers, how):
-        super().restart(peers, "killed" if how == "killed for a while" else how)
+        super().restart(peers, "killed")
 
 
 class Outcomes(DeliveryTest):
