@@ -94,6 +94,9 @@ static void stop_listening(Net *n) {
 
         while ((l = TAILQ_FIRST(&n->listeners))) {
                 TAILQ_REMOVE(&n->listeners, l, entry);
+                /* Closing does not do that for a socket that the manager holds as well: it would go on to tell of newcomers. */
+                if (l->in_epoll)
+                        epoll_ctl(n->epoll_fd, EPOLL_CTL_DEL, l->fd, NULL);
                 listener_free(l);
         }
 }

@@ -2,6 +2,7 @@
 """Section 5 of the protocol from end to end: two implementations of it, or one and itself, through a service that is killed."""
 
 import random
+import signal
 import time
 
 import direct1
@@ -110,7 +111,21 @@ class MessagesHeld(Messages):
         self.service = self.start_service(listen=("held",))
 
     def restart(self, peers, how):
-        super().restart(peers, "killed")
+        super().restart(peers, "killed" if how == "killed for a while" else how)
+
+    def test_who_comes_while_it_stops(self):
+        """Nobody accepts them; the next service does, and this one ends in order."""
+        slow = self.client()  # does not read its GOODBYE yet, so the service waits for it
+        self.service.send_signal(signal.SIGTERM)
+        self.service.wait_line("Stopping")
+        links = [self.link() for _ in range(20)]
+        for link in links:
+            link.send_bytes(hello().pack())
+        slow.expect_goodbye(STOPPING)
+        self.service.wait()
+        self.service.start()
+        for link in links:
+            link.expect(WELCOME)
 
 
 class Outcomes(DeliveryTest):
