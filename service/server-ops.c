@@ -159,6 +159,10 @@ static void get_kernel_figures(void *userdata, Link *l, uint32_t *ret_silence_ms
         socket_get_kernel_figures(l, ret_silence_ms, ret_rtt_usec);
 }
 
+static bool is_pending(void *userdata, Link *l) {
+        return socket_is_pending(l);
+}
+
 static void on_stalled(void *userdata, Link *l, bool on) {
         const Server *s = userdata;
 
@@ -204,6 +208,7 @@ const RouterOps server_ops = {
         .ids_low = on_ids_low,
         .make_token = make_token,
         .get_kernel_figures = get_kernel_figures,
+        .is_pending = is_pending,
         .stalled = on_stalled,
         .is_dead = is_dead,
         .complete_load = complete_load,

@@ -165,10 +165,9 @@ void link_sent(Link *l, size_t size) {
         r->load.counters.bytes_out += size;
         if (l->session)
                 l->session->bytes_out += size;
-        if (l->blocked && outbox_size(&l->outbox) == 0) {
+        if (l->blocked && outbox_size(&l->outbox) == 0)
                 l->blocked = false;
-                liveness_unblocked(l);
-        }
+        liveness_sent(l);
         if (l->full_usec != 0 && l->outbox.n_kept <= r->config.outbox_low) {
                 l->full_usec = 0;
                 route_drained(l);

@@ -36,7 +36,7 @@ struct Link {
         uint8_t state;
         bool dirty;
         bool blocked;        /* its socket took less than was offered */
-        bool stalled;        /* … for longer than LINK_STALL_USEC */
+        bool stalled;        /* … for longer than LINK_STALL_USEC; or its kernel has not got rid of what it has taken */
         bool ping_outstanding;
         bool leaving;        /* the peer has closed; what it sent before is read, in spite of full outboxes within a bound */
         bool probed;         /* somebody waits for its name */
@@ -48,6 +48,7 @@ struct Link {
         Timer stall;
         uint64_t heard_usec;   /* when it was last heard */
         uint64_t blocked_usec; /* since when it is blocked */
+        uint64_t stalled_usec; /* since when it is stalled, at least */
         uint64_t full_usec;    /* since when it is over its high-water mark; 0: it is not */
         size_t n_charged;      /* its part in Router.queued_bytes */
         size_t n_discarded;    /* read while closing */
@@ -111,6 +112,8 @@ enum {
          * shortest time-out that can be configured, and rare enough to cost nothing. */
         LINK_STALL_USEC = 250 * 1000,
         LINK_STALL_CHECK_USEC = 1000 * 1000, /* … and how often it is looked at then */
+        /* When it is looked whether the kernel has got rid of what was written: below the same time-out, and rare on a busy link. */
+        LINK_PENDING_USEC = 500 * 1000,
         /* How long a link that was told its end may take to read it. */
         LINK_LINGER_USEC = 1000 * 1000,
         /* How much of what it still sends is read and thrown away, so that no reset overtakes the last frame: more than the buffers of

@@ -111,11 +111,17 @@ void liveness_blocked(Link *l) {
                 timers_arm(&l->router->timers, &l->stall, next);
 }
 
-void liveness_unblocked(Link *l) {
-        if (!l->stalled)
-                return; /* the timer, if it is armed, finds nothing to do */
-        l->stalled = false;
-        l->router->ops->stalled(l->router->userdata, l, false);
+void liveness_sent(Link *l) {
+        if (l->stall.slot == 0 && l->state != LINK_DEAD)
+                timers_arm(&l->router->timers, &l->stall, l->router->now + LINK_PENDING_USEC);
+}
+
+static void set_stalled(Link *l, bool on) {
+        if (l->stalled == on)
+                return;
+        l->stalled = on;
+        l->stalled_usec = l->blocked ? l->blocked_usec : l->router->now - LINK_PENDING_USEC;
+        l->router->ops->stalled(l->router->userdata, l, on);
 }
 
 static void too_slow(Link *l) {
@@ -130,16 +136,18 @@ void liveness_check_stall(Link *l) {
         Router *r = l->router;
         uint64_t next;
 
-        if (!l->blocked || l->state == LINK_DEAD)
+        if (l->state == LINK_DEAD)
                 return;
+        if (!l->blocked && !r->ops->is_pending(r->userdata, l)) {
+                set_stalled(l, false);
+                return;
+        }
         if (l->full_usec != 0 && !l->skips_broadcasts && r->now >= l->full_usec + r->config.broadcast_wait_usec) {
                 l->skips_broadcasts = true;
                 pause_release_broadcasts(l);
         }
-        if (!l->stalled && r->now >= l->blocked_usec + LINK_STALL_USEC) {
-                l->stalled = true;
-                r->ops->stalled(r->userdata, l, true);
-        }
+        if (!l->blocked || r->now >= l->blocked_usec + LINK_STALL_USEC)
+                set_stalled(l, true);
         if (l->stalled && r->ops->is_dead(r->userdata, l)) {
                 link_end(l, LINK_TIMEOUT);
                 return;

@@ -19,7 +19,7 @@ void liveness_ping(Link *l);
 /* The link's timer is due. */
 void liveness_check(Link *l);
 
-/* The output is blocked, or is no longer. */
+/* Output was written; it is blocked. */
+void liveness_sent(Link *l);
 void liveness_blocked(Link *l);
-void liveness_unblocked(Link *l);
 void liveness_check_stall(Link *l);

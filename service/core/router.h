@@ -40,7 +40,9 @@ typedef struct RouterOps {
         void (*make_token)(void *userdata, uint64_t id, WireText name, const char *principal, uint8_t ret[static WIRE_TOKEN_SIZE]);
         /* What the kernel knows of a link: how long the peer's kernel has been silent, and its round trip; 0 where it doesn't. */
         void (*get_kernel_figures)(void *userdata, Link *l, uint32_t *ret_silence_ms, uint32_t *ret_rtt_usec);
-        /* The output of `l` has been (or is no longer) blocked for LINK_STALL_USEC. */
+        /* Does the kernel still hold output that the peer's kernel has not acknowledged, or has no room for? */
+        bool (*is_pending)(void *userdata, Link *l);
+        /* The output of `l` has been (or is no longer) blocked or pending for a while. */
         void (*stalled)(void *userdata, Link *l, bool on);
         /* Is the peer of a stalled link dead, as far as its kernel tells? */
         bool (*is_dead)(void *userdata, Link *l);

@@ -5,11 +5,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "service/net/socket.h"
@@ -231,9 +233,16 @@ void socket_get_kernel_figures(Link *l, uint32_t *ret_silence_ms, uint32_t *ret_
         *ret_rtt_usec = info.tcpi_rtt;
 }
 
+bool socket_is_pending(const Link *l) {
+        const Socket *s = l->userdata;
+        int n = 0;
+
+        return !s->local && ioctl(s->fd, SIOCOUTQ, &n) >= 0 && n > 0;
+}
+
 /* Since Linux 5.11, TCP_USER_TIMEOUT also ends a connection whose peer acknowledges all probes but keeps its window shut for that long (see
- * tcp_probe_timer()): a program that computes for a minute without reading. So it is off while the output is stalled, and
- * socket_is_dead() asks the kernel instead. */
+ * tcp_probe_timer()): a program that computes for a minute without reading. What it does not
+ * read may all be in buffers of the kernel. So it is off while the output is stalled, and socket_is_dead() asks the kernel instead. */
 void socket_set_stalled(Link *l, bool on, uint64_t kernel_timeout_usec) {
         const Socket *s = l->userdata;
         int timeout_ms = on ? 0 : (int) (kernel_timeout_usec / 1000);
@@ -245,6 +254,8 @@ void socket_set_stalled(Link *l, bool on, uint64_t kernel_timeout_usec) {
 bool socket_is_dead(Link *l, uint64_t kernel_timeout_usec) {
         struct tcp_info info;
 
+        if (l->router->now - l->stalled_usec < kernel_timeout_usec)
+                return false; /* it may have been idle before */
         if (!get_tcp_info(l, &info) || info.tcpi_last_ack_recv < kernel_timeout_usec / 1000)
                 return false;
         /* A live kernel answers each window probe and each retransmission within a round trip, however rare they have become. */

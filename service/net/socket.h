@@ -55,5 +55,6 @@ void socket_set_tcp_options(int fd, uint64_t kernel_timeout_usec);
 
 /* For RouterOps: see there. */
 void socket_get_kernel_figures(Link *l, uint32_t *ret_silence_ms, uint32_t *ret_rtt_usec);
+bool socket_is_pending(const Link *l);
 void socket_set_stalled(Link *l, bool on, uint64_t kernel_timeout_usec);
 bool socket_is_dead(Link *l, uint64_t kernel_timeout_usec);

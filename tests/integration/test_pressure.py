@@ -67,6 +67,19 @@ class StoppedReceiver(ServiceTest):
         load = watcher.load()
         self.assertEqual((load["clients_paused"], load["queued_bytes"]), (0, 0))
 
+    def test_with_little_that_waits(self):
+        """What it does not read is all in buffers of the kernels: it is left alone for as long as it computes, all the same."""
+        stopped, client = self.client("stopped"), self.client("sender")
+        watcher = self.client("watcher")
+        watcher.watch(stopped.id)
+        n = 16
+        for i in range(n):
+            client.data(stopped.id, bytes(65536), tag=i)
+        with self.assertRaises(TimeoutError):
+            watcher.receive(timeout=4)  # twice what KernelTimeoutSec= says
+        for i in range(n):
+            stopped.expect(DATA, source=client.id, tag=i)
+
     def test_contents_after_stops_and_starts(self):
         """A reader that is slow in bursts gets every byte, in order."""
         stopped, client = self.stopped_client(), self.client("sender")

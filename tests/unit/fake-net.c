@@ -104,6 +104,10 @@ static void get_kernel_figures(void *userdata, Link *link, uint32_t *ret_silence
         *ret_rtt_usec = l->kernel_rtt_usec;
 }
 
+static bool is_pending(void *userdata, Link *link) {
+        return ((const FakeLink *) link->userdata)->is_pending;
+}
+
 static void on_stalled(void *userdata, Link *l, bool on) {
         event(userdata, "stalled %s", on ? "on" : "off");
 }
@@ -126,6 +130,7 @@ static const RouterOps ops = {
         .ids_low = on_ids_low,
         .make_token = make_token,
         .get_kernel_figures = get_kernel_figures,
+        .is_pending = is_pending,
         .stalled = on_stalled,
         .is_dead = is_dead,
         .complete_load = complete_load,

@@ -31,6 +31,7 @@ typedef struct FakeLink {
         bool shut;    /* the service has sent its FIN */
 
         /* For RouterOps */
+        bool is_pending;
         bool is_dead;
         uint32_t kernel_silence_ms, kernel_rtt_usec;
 
