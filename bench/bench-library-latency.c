@@ -15,7 +15,6 @@
 
 #include "bench/bench-library-peer.h"
 #include "bench/bench-library.h"
-#include "bench/child.h"
 #include "bench/figures.h"
 
 #define CALL_USEC (UINT64_C(30) * 1000 * 1000)
@@ -240,6 +239,8 @@ int latency_measure(const Options *options) {
                 r = measure(&four, options, &figures);
         if (r >= 0)
                 print(options, &figures);
+        else
+                library_explain(&four.service);
         four_close(&four);
         return r;
 }

@@ -12,7 +12,6 @@
 
 #include "bench/bench-library-peer.h"
 #include "bench/bench-library.h"
-#include "bench/child.h"
 #include "bench/figures.h"
 
 #define RATE_GOAL 0.9 /* reliable / unreliable */
@@ -199,6 +198,8 @@ int reliable_measure(const Options *options) {
                         r = measure(&pair, options, sizes[i], figures);
                 if (r >= 0)
                         print_row(options, sizes[i], figures);
+                else
+                        library_explain(&pair.service);
                 pair_close(&pair);
         }
         return r;

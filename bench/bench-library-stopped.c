@@ -13,7 +13,6 @@
 
 #include "bench/bench-library-peer.h"
 #include "bench/bench-library.h"
-#include "bench/child.h"
 #include "bench/figures.h"
 
 #define P99_GOAL 2.0 /* while one is stopped / before */
@@ -276,6 +275,8 @@ static int measure(const Options *options, unsigned n_senders, Figures *f) {
                 r = crowd_exchange(&crowd, WARM_UP_MS, WINDOW, &h, &rate);
         for (unsigned round = 0; r >= 0 && round < options->n_rounds; round++)
                 r = measure_round(&crowd, options, round, f);
+        if (r < 0)
+                library_explain(&crowd.service);
         crowd_close(&crowd);
         return r;
 }

@@ -6,10 +6,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <libgen.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "bench/bench-library-peer.h"
 #include "bench/bench-library.h"
@@ -172,6 +176,21 @@ static int choose(char **names, bool ret_wanted[static N_MEASUREMENTS]) {
                 }
         }
         return 0;
+}
+
+void library_explain(const Child *service) {
+        struct pollfd pollfd = { .fd = service->log_fd, .events = POLLIN };
+        siginfo_t info = {};
+        char log[4096];
+        ssize_t n;
+
+        if (service->pid <= 0)
+                return;
+        if (waitid(P_PID, (id_t) service->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == service->pid)
+                fprintf(stderr, "The service has ended (%s %d).\n", info.si_code == CLD_EXITED ? "exit" : "signal",
+                        info.si_status);
+        while (poll(&pollfd, 1, 0) > 0 && (n = read(service->log_fd, log, sizeof(log))) > 0)
+                fwrite(log, 1, (size_t) n, stderr);
 }
 
 int main(int argc, char **argv) {

@@ -7,6 +7,8 @@
 #include <limits.h>
 #include <stdbool.h>
 
+#include "bench/child.h"
+
 enum {
         ROUNDS_MAX = 99,
         WARM_UP_MS = 100, /* the kernel finds the sizes of its buffers */
@@ -19,6 +21,9 @@ typedef struct Options {
         unsigned file_mib;
         unsigned n_receivers, stop_ms, before_ms;
 } Options;
+
+/* After a failure, before the service is stopped: whether it still runs, and what it has logged */
+void library_explain(const Child *service);
 
 /* What a reliable message costs beside an unreliable one */
 int reliable_measure(const Options *options);
