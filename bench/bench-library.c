@@ -23,7 +23,7 @@ static const Options defaults = {
         .slice_ms = 250,
         .file_mib = 4096,
         .n_receivers = 20,
-        .stop_ms = 5000,
+        .stop_ms = 8000, /* longer than KernelTimeoutSec= by default */
         .before_ms = 1000,
 };
 
