@@ -145,6 +145,8 @@ int flow_send(Flow *f, Line *line, BlockPool *pool, size_t budget) {
         Block *block;
         int r;
 
+        if (!flow_can_send(f))
+                return 0; /* it could, when it came in line for its turn; then an acknowledgement came */
         if (f->bulk && !bulk_is_repeatable(f->bulk) && !store_next(&f->store, &block)) {
                 r = flow_make(f, pool);
                 if (r < 0)
