@@ -160,10 +160,12 @@ static void bulk_store_header(const Bulk *bulk, uint8_t *p, uint64_t sequence, u
         });
 }
 
-/* Tells the receiver that there is no more to come. */
+/* Tells the receiver that there is no more to come. If it fails when it is sent again, nobody knows how much of it was taken the
+ * first time: each frame from here on says so, up to one that the receiver can't have had. */
 static void bulk_make_failed(Bulk *bulk, uint64_t sequence, Block *block) {
         bulk->failed = true;
-        bulk->last = sequence;
+        if (bulk->last == 0)
+                bulk->last = sequence > bulk->made ? sequence : bulk->made + 1;
         bulk_store_header(bulk, block->data, sequence, WIRE_LAST | WIRE_FAILED, 0);
         block->n_data = WIRE_HEADER_SIZE;
 }
@@ -209,6 +211,8 @@ static void bulk_make_again(Bulk *bulk, uint64_t sequence, Block *block) {
                 wire_store_u64(p, bulk->total);
         if (is_last)
                 bulk->last = sequence;
+        if (sequence > bulk->made)
+                bulk->made = sequence;
         bulk_store_header(bulk, block->data, sequence, is_last ? WIRE_LAST : 0, n_prefix + n);
         block->n_data = WIRE_HEADER_SIZE + n_prefix + n;
 }

@@ -50,6 +50,7 @@ typedef struct Bulk {
         uint64_t total; /* WIRE_SIZE_UNKNOWN */
         uint64_t taken; /* PIPE, STREAM: of it, in frames so far */
         uint64_t last;  /* number of the last frame; 0: not known yet */
+        uint64_t made;  /* FILE: the highest number of a frame that was made whole */
         bool ended;     /* STREAM: the last byte is here */
         bool failed;    /* its last frame says so */
         Sent *sent;

@@ -112,6 +112,43 @@ START_TEST(test_file) {
 }
 END_TEST
 
+/* Cut short while it is on its way, and sent again: from the first frame that can't be read, each says that it has failed, up to
+ * the one after the last that was sent whole, so the receiver comes to one of them whatever it has taken so far. */
+START_TEST(test_file_fails) {
+        for (uint64_t taken = 1; taken <= 4; taken++) {
+                const uint8_t *payload;
+                WireHeader header;
+
+                begin_memory(1);
+                begin_bulk(bulk_new_fd(&envelope, 5, file_new(sizeof(data)), true, sizeof(data), -1, NULL));
+                for (unsigned i = 0; i < 4; i++)
+                        ck_assert_int_eq(flow_send(&flow, &line, &pool, 1), 0);
+                drain();
+                ck_assert_int_eq(ftruncate(flow.bulk->fd, WIRE_PAYLOAD_MAX), 0);
+                flow_rewind(&flow);
+                n_wire = n_read = 0;
+                send_all();
+                ck_assert_ptr_nonnull(get(&header));
+                ck_assert_uint_eq(header.flags, WIRE_RELIABLE | WIRE_FIRST);
+                for (uint64_t sequence = 2; sequence <= 5; sequence++) {
+                        payload = get(&header);
+                        ck_assert_ptr_nonnull(payload);
+                        ck_assert_uint_eq(header.sequence, sequence);
+                        ck_assert_uint_eq(header.flags, WIRE_RELIABLE | WIRE_LAST | WIRE_FAILED);
+                        ck_assert_uint_eq(header.length, 0);
+                }
+                check_nothing();
+                ck_assert(flow_ack(&flow, taken, UINT64_MAX, &pool)); /* what it had taken before */
+                ck_assert(!flow_is_finished(&flow));
+                ck_assert(flow_ack(&flow, 5, UINT64_MAX, &pool));
+                ck_assert(flow_is_finished(&flow));
+                ck_assert(flow.bulk->failed);
+                teardown();
+                setup();
+        }
+}
+END_TEST
+
 /* All of it had gone out: then the last stays the last. */
 START_TEST(test_file_fails_at_end) {
         WireHeader header;
@@ -279,5 +316,5 @@ START_TEST(test_stream) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("client-flow-bulk", setup, teardown, test_memory, test_file, test_file_fails_at_end,
+TEST_MAIN_FIXTURE("client-flow-bulk", setup, teardown, test_memory, test_file, test_file_fails, test_file_fails_at_end,
                   test_bulk_credit, test_pipe, test_pipe_rewound, test_stream)
