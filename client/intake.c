@@ -67,6 +67,8 @@ Source *intake_get_source(Intake *in, uint64_t id) {
 static void source_free(Intake *in, Source *source) {
         if (in->last == source)
                 in->last = NULL;
+        if (in->flow && in->flow->source == source)
+                in->flow = NULL;
         map_remove(&in->by_id, &source->by_id);
         inflow_deinit(&source->messages);
         while (!list_is_empty(&source->streams)) {
