@@ -240,8 +240,8 @@ static int inflow_acknowledge(Intake *in, InFlow *f) {
                 taken = container_of(f->pending.next, Receipt, of_flow)->sequence - 1;
         if (granted < f->granted)
                 granted = f->granted;
-        if (taken == 0)
-                return 0;
+        if (taken == 0 && granted <= in->initial_credit)
+                return 0; /* else there is credit to tell: replies were taken past the very first message */
         f->granted = granted;
         return in->callbacks->acknowledge(f->source->by_id.key, f->stream, taken, granted, in->userdata);
 }

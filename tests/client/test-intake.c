@@ -164,6 +164,29 @@ START_TEST(test_out_of_order) {
 }
 END_TEST
 
+/* Credit grows even while the very first message is not taken: else a program that only makes calls would stop at some reply. */
+START_TEST(test_first_waits) {
+        uint64_t sequence = 2, credit = INITIAL, n_bytes = 100;
+
+        receive(1, &receipts[0]);
+        for (; n_bytes + WIRE_FRAME_MAX <= credit && n_bytes < 4 * INITIAL; sequence++) {
+                ck_assert_int_eq(begin(A, 0, sequence, WIRE_PAYLOAD_MAX, 3), 1);
+                intake_attach(&intake, &receipts[1]);
+                intake_end(&intake, true);
+                n_bytes += WIRE_FRAME_MAX;
+                intake_take(&receipts[1]);
+                n_acks = 0;
+                intake_acknowledge(&intake);
+                if (n_acks > 0) {
+                        ck_assert_uint_eq(acks[0].sequence, 0);
+                        ck_assert_uint_gt(acks[0].credit, credit); /* else it says nothing */
+                        credit = acks[0].credit;
+                }
+        }
+        ck_assert_uint_ge(n_bytes, 4 * INITIAL);
+}
+END_TEST
+
 /* taken + window, and never less than before. */
 START_TEST(test_credit) {
         uint64_t before = INITIAL, n = 0;
@@ -354,6 +377,6 @@ START_TEST(test_gone) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("client-intake", setup, teardown, test_order, test_taken, test_duplicates, test_out_of_order,
+TEST_MAIN_FIXTURE("client-intake", setup, teardown, test_order, test_taken, test_duplicates, test_out_of_order, test_first_waits,
                   test_credit, test_window, test_streams, test_stream_taken, test_stream_not_kept, test_no_memory, test_attach,
                   test_gone)
