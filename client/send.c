@@ -94,6 +94,7 @@ void sender_expire(Sender *s, uint64_t now) {
                         s->n_queued -= n_before - flow_get_queued(f);
                         sent->next = NULL;
                         sender_tell(s, sent, -ETIME);
+                        sender_activate(s, f); /* what stands behind it may be small enough for the credit */
                 }
         }
 }
