@@ -144,7 +144,8 @@ static void client_name_released(uint64_t id, void *userdata) {
 /* What the intake has to say */
 
 static int client_acknowledge(uint64_t source, uint32_t stream, uint64_t sequence, uint64_t credit, void *userdata) {
-        WireHeader header = { .length = 8, .type = WIRE_ACK, .target = source, .sequence = sequence, .stream = stream };
+        WireHeader header = { .length = 8, .type = WIRE_ACK, .target = source, .sequence = sequence, .stream = stream,
+                              .tag = CLIENT_ACK_TAG };
         DirectClient *client = userdata;
         uint8_t payload[8];
 

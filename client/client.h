@@ -58,6 +58,7 @@ struct DirectClient {
 };
 
 enum {
+        CLIENT_ACK_TAG = 1, /* tells an acknowledgement that comes back from a message that does; unreliable messages have none */
         CLIENT_SEND_BUFFER_DEFAULT = 4 * 1024 * 1024,
         CLIENT_PROGRAM_MAX = 512, /* so that HELLO stays below WIRE_HELLO_FRAME_MAX whatever the name is */
 };

@@ -22,7 +22,7 @@ typedef struct Flow {
         List active; /* among those that can send; else alone */
         List of_peer;
         MapNode by_handle; /* of bulks: what the program knows it by */
-        MapNode by_stream; /* and what the receiver does, once it has begun */
+        MapNode by_stream; /* by a hash of what the receiver knows it by, once it has begun */
         uint64_t next;  /* number of the next frame to go out */
         uint64_t sent;  /* the highest that ever did */
         uint64_t acked; /* all up to it are taken */
@@ -38,6 +38,7 @@ typedef struct Flow {
 struct Peer {
         MapNode by_id;
         PeerState state;
+        uint32_t stream; /* the last number that was given to a bulk: they follow one another without a gap */
         Flow messages;
         List bulks; /* of Flow: those that have begun in the order of their numbers, the others anywhere */
 };

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/intake.h"
 
@@ -64,6 +65,12 @@ Source *intake_get_source(Intake *in, uint64_t id) {
         return source;
 }
 
+static void intake_free_stream(Intake *in, InFlow *f) {
+        inflow_deinit(f);
+        free(f);
+        in->n_streams--;
+}
+
 static void source_free(Intake *in, Source *source) {
         if (in->last == source)
                 in->last = NULL;
@@ -71,12 +78,8 @@ static void source_free(Intake *in, Source *source) {
                 in->flow = NULL;
         map_remove(&in->by_id, &source->by_id);
         inflow_deinit(&source->messages);
-        while (!list_is_empty(&source->streams)) {
-                InFlow *f = container_of(source->streams.next, InFlow, of_source);
-
-                inflow_deinit(f);
-                free(f);
-        }
+        while (!list_is_empty(&source->streams))
+                intake_free_stream(in, container_of(source->streams.next, InFlow, of_source));
         free(source);
 }
 
@@ -130,7 +133,51 @@ static void inflow_set_due(Intake *in, InFlow *f) {
                 list_append(&in->due, &f->due);
 }
 
-/* Of a stream: only its first frame begins one, and one with a lower number than that of the last that has begun has ended. */
+static bool source_has_ended(const Source *source, uint32_t stream) {
+        for (unsigned i = source->n_ended; i > 0 && stream <= source->ended[i - 1].last; i--)
+                if (stream >= source->ended[i - 1].first)
+                        return true;
+        return false;
+}
+
+static void source_remove_range(Source *source, unsigned i) {
+        source->n_ended--;
+        memmove(source->ended + i, source->ended + i + 1, (source->n_ended - i) * sizeof(*source->ended));
+}
+
+/* What lies between the two lowest ranges counts as ended when there is no room for one more. */
+static void source_add_ended(Source *source, uint32_t stream) {
+        StreamRange *ended = source->ended;
+        unsigned i = source->n_ended;
+
+        while (i > 0 && stream < ended[i - 1].first)
+                i--;
+        if (i > 0 && ended[i - 1].last == stream - 1)
+                ended[i - 1].last = stream;
+        else if (i < source->n_ended && ended[i].first == stream + 1)
+                ended[i].first = stream;
+        else {
+                if (source->n_ended == INTAKE_RANGES_MAX) {
+                        if (i == 0) {
+                                ended[0].first = stream;
+                                return;
+                        }
+                        ended[1].first = ended[0].first;
+                        source_remove_range(source, 0);
+                        i--;
+                }
+                memmove(ended + i + 1, ended + i, (source->n_ended - i) * sizeof(*ended));
+                ended[i] = (StreamRange) { stream, stream };
+                source->n_ended++;
+                return;
+        }
+        if (i > 0 && i < source->n_ended && ended[i - 1].last + 1 >= ended[i].first) {
+                ended[i].first = ended[i - 1].first;
+                source_remove_range(source, i - 1);
+        }
+}
+
+/* Of a stream: only its first frame begins one, and only one that has not ended yet. */
 static int intake_find_stream(Intake *in, Source *source, const WireHeader *header, InFlow **ret) {
         InFlow *f;
 
@@ -141,16 +188,16 @@ static int intake_find_stream(Intake *in, Source *source, const WireHeader *head
                         return 1;
                 }
         }
-        if (header->stream <= source->last_stream)
+        if (source_has_ended(source, header->stream))
                 return in->callbacks->acknowledge(header->source, header->stream, header->sequence, 0, in->userdata);
-        if (header->sequence != 1)
+        if (header->sequence != 1 || in->n_streams >= INTAKE_STREAMS_MAX)
                 return 0;
         f = malloc(sizeof(*f));
         if (!f)
                 return -ENOMEM;
         inflow_init(f, source, header->stream, in->initial_credit);
         list_append(&source->streams, &f->of_source);
-        source->last_stream = header->stream;
+        in->n_streams++;
         *ret = f;
         return 1;
 }
@@ -206,15 +253,12 @@ void intake_end(Intake *in, bool is_kept) {
         if (!f)
                 return; /* a broadcast, or its source went meanwhile */
         if (!is_kept) {
-                if (f->stream != 0 && f->received == 0) { /* as if it had not begun */
-                        f->source->last_stream = f->stream - 1;
-                        inflow_deinit(f);
-                        free(f);
-                }
+                if (f->stream != 0 && f->received == 0)
+                        intake_free_stream(in, f); /* as if it had not begun */
                 return;
         }
         f->received++;
-        f->has_ended = f->stream != 0 && (in->header.flags & WIRE_LAST);
+        f->has_ended = f->has_ended || (f->stream != 0 && (in->header.flags & WIRE_LAST));
         intake_count(in, f, intake_get_size(in));
         if (list_is_empty(&f->pending) || container_of(f->pending.previous, Receipt, of_flow)->sequence != f->received) {
                 f->n_taken += intake_get_size(in);
@@ -256,8 +300,8 @@ int intake_acknowledge(Intake *in) {
                         return r;
                 list_remove(&f->due);
                 if (inflow_is_over(f)) {
-                        inflow_deinit(f);
-                        free(f);
+                        source_add_ended(f->source, f->stream);
+                        intake_free_stream(in, f);
                 }
         }
         return 0;

@@ -27,13 +27,25 @@ typedef struct InFlow {
         bool has_ended;
 } InFlow;
 
+typedef struct StreamRange {
+        uint32_t first, last;
+} StreamRange;
+
+enum {
+        /* A sender that uses its numbers one after the other needs two; of one that leaves gaps the latest are known, which is what
+         * a frame that is sent again can belong to */
+        INTAKE_RANGES_MAX = 16,
+        INTAKE_STREAMS_MAX = 65536, /* under way at the same time, from all: as ASSEMBLY_STREAMS_MAX */
+};
+
 /* A client that has sent us something reliable, until it is gone */
 struct Source {
         Intake *intake;
         MapNode by_id;
         InFlow messages;
         List streams;         /* of InFlow: those under way */
-        uint32_t last_stream; /* the highest number that has begun */
+        StreamRange ended[INTAKE_RANGES_MAX]; /* streams that have ended, lowest first */
+        unsigned n_ended;
         uint64_t next_broadcast;  /* 0: nothing is known of its broadcasts */
         uint64_t known_broadcast; /* the last that it is known to have sent */
         bool has_asked;           /* for what is missing */
@@ -58,6 +70,7 @@ struct Intake {
         Map by_id;   /* of Source */
         Source *last; /* the one that was looked for last; or NULL */
         List due;    /* of InFlow */
+        unsigned n_streams;
         uint32_t initial_credit;
         bool began_here; /* our session began in the present instance of the service */
 

@@ -112,7 +112,7 @@ void client_bounce(DirectClient *client, const WireHeader *header) {
 
         if (header->kind == WIRE_BOUNCE_NO_CLIENT)
                 client_peer_left(client, header->target, DIRECT_REASON_NONE, (WireText) {}, -ENXIO);
-        if (header->sequence == 0) {
+        if (header->sequence == 0 && header->tag == 0) {
                 client_push_event(client, &(DirectEvent) {
                         .type = DIRECT_EVENT_UNDELIVERED, .error = error, .id = header->target, .count = 1 });
                 return;

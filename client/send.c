@@ -137,20 +137,34 @@ static uint32_t next_free(const Map *map, uint32_t last) {
         return last;
 }
 
-/* A receiver takes a stream with a lower number than one that has begun as ended, and a pipe may have its first byte long after it
- * was given to us: so the number is that of the beginning. */
+static uint64_t stream_hash(const Peer *peer, uint32_t stream) {
+        return peer->by_id.key * UINT64_C(0x9e3779b97f4a7c15) + stream;
+}
+
+Flow *sender_find_begun(const Sender *s, const Peer *peer, uint32_t stream) {
+        for (MapNode *node = map_find(&s->by_stream, stream_hash(peer, stream)); node; node = map_find_next(node)) {
+                Flow *f = container_of(node, Flow, by_stream);
+
+                if (f->peer == peer && f->bulk->stream == stream)
+                        return f;
+        }
+        return NULL;
+}
+
+/* Numbers are given with the first frame, because a pipe may have its first byte long after it was given to us: so they are used one
+ * after the other, and the receiver has little to remember of those that have ended. */
 static void sender_begin_stream(Sender *s, Flow *f) {
-        s->stream = f->bulk->stream = next_free(&s->by_stream, s->stream);
-        map_insert(&s->by_stream, &f->by_stream, s->stream);
-        list_remove(&f->of_peer);
-        list_append(&f->peer->bulks, &f->of_peer);
+        do
+                f->bulk->stream = ++f->peer->stream;
+        while (f->bulk->stream == 0);
+        map_insert(&s->by_stream, &f->by_stream, stream_hash(f->peer, f->bulk->stream));
 }
 
 /* It has not begun after all. */
 static void sender_unbegin_stream(Sender *s, Flow *f) {
         map_remove(&s->by_stream, &f->by_stream);
         f->bulk->stream = 0;
-        s->stream--;
+        f->peer->stream--;
 }
 
 /* A pipe is read when the epoll set has said that it can be, once for each time: it may block. */
@@ -175,6 +189,7 @@ static int sender_add_bulk(Sender *s, Bulk *bulk) {
         list_append(&peer->bulks, &f->of_peer);
         sender_wait_for_pipe(f);
         s->n_queued += flow_get_queued(f);
+        s->n_fresh += flow_get_queued(f);
         if (bulk->sent) {
                 bulk->sent->flow = f;
                 sender_add_deadline(s, bulk->sent);
@@ -240,6 +255,7 @@ int sender_message(Sender *s, const Envelope *envelope, const void *data, size_t
         if (!frame)
                 return -ENOMEM;
         s->n_queued += WIRE_HEADER_SIZE + size;
+        s->n_fresh += WIRE_HEADER_SIZE + size;
         if (sent) {
                 sent->ordinal = store->n_put;
                 sent->flow = peer ? &peer->messages : NULL;
@@ -324,6 +340,7 @@ int sender_stream_write(Sender *s, uint32_t stream, const void *data, size_t siz
         if (r < 0)
                 return r;
         s->n_queued += size;
+        s->n_fresh += size;
         sender_activate(s, f);
         return 0;
 }
@@ -408,7 +425,7 @@ static bool sender_put_flow(Sender *s) {
         if (r < 0 && begins)
                 sender_unbegin_stream(s, f);
         if (r == -ENOMEM) {
-                list_prepend(&s->active, &f->active); /* streams begin in order */
+                list_append(&s->active, &f->active);
                 return false;
         }
         sender_wait_for_pipe(f);
@@ -469,6 +486,7 @@ bool sender_is_empty(const Sender *s) {
 int sender_write(Sender *s, Link *link) {
         struct iovec iov[LINE_PIECES_MAX];
 
+        s->n_fresh = 0;
         for (unsigned i = 0; i < SENDER_WRITES_MAX; i++) {
                 size_t n_bytes;
                 ssize_t n;

@@ -36,12 +36,12 @@ typedef struct Sender {
         List active;   /* of Flow: those that can send */
         List expiring; /* of Sent: those with a deadline, the earliest first */
         uint32_t handle; /* the last that was given */
-        uint32_t stream; /* the same of streams; one counter for all targets, so it grows for each */
 
         Peer everyone;            /* its `messages` are our broadcasts: sent once, and kept for those who missed some */
         uint64_t broadcast_before; /* the number of the last one before the present instance of the service */
 
-        uint64_t n_queued;  /* what the program gave and is not done with */
+        uint64_t n_queued; /* what the program gave and is not done with */
+        uint64_t n_fresh;  /* what it gave since the last write */
         uint32_t initial_credit; /* as WELCOME said */
 
         const SenderCallbacks *callbacks;
@@ -128,3 +128,4 @@ void sender_activate(Sender *s, Flow *f);
 
 void sender_drop_bulk(Sender *s, Flow *f, int result);
 Peer *sender_find_peer(const Sender *s, uint64_t id);
+Flow *sender_find_begun(const Sender *s, const Peer *peer, uint32_t stream);

@@ -29,23 +29,18 @@ void sender_link_lost(Sender *s) {
                 list_remove(s->active.next);
 }
 
-/* In the order of their numbers: a receiver takes a stream with a lower number than one that has begun as ended. */
 static void sender_resume_peer(Sender *s, Peer *peer, bool rewind) {
         peer->state = PEER_UP;
         if (rewind)
                 flow_rewind(&peer->messages);
         sender_activate(s, &peer->messages);
-        for (unsigned pass = 0; pass < 2; pass++)
-                for (List *l = peer->bulks.next; l != &peer->bulks; l = l->next) {
-                        Flow *f = container_of(l, Flow, of_peer);
+        for (List *l = peer->bulks.next; l != &peer->bulks; l = l->next) {
+                Flow *f = container_of(l, Flow, of_peer);
 
-                        if ((pass == 0) != (f->bulk->stream != 0))
-                                continue; /* first those that have begun */
-                        list_remove(&f->active);
-                        if (rewind)
-                                flow_rewind(f);
-                        sender_activate(s, f);
-                }
+                if (rewind)
+                        flow_rewind(f);
+                sender_activate(s, f);
+        }
 }
 
 int sender_welcome(Sender *s, bool is_resumed, bool is_new_instance, uint32_t initial_credit) {
@@ -71,10 +66,8 @@ int sender_ack(Sender *s, uint64_t source, uint32_t stream, uint64_t sequence, u
                 return -EPROTO;
         f = &peer->messages;
         if (stream != 0) {
-                MapNode *node = map_find(&s->by_stream, stream);
-
-                f = node ? container_of(node, Flow, by_stream) : NULL;
-                if (!f || f->peer != peer)
+                f = sender_find_begun(s, peer, stream);
+                if (!f)
                         return 0; /* it has ended */
         }
         n_before = flow_get_queued(f);

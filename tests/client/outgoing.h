@@ -22,7 +22,7 @@ static inline void setup(void) {
         line = (Line) {};
         peer = (Peer) { .state = PEER_UP };
         n_wire = n_read = 0;
-        flow_init(&flow, &peer, 0, NULL, CREDIT);
+        flow_init(&flow, &peer, NULL, CREDIT);
 }
 
 static inline void teardown(void) {

@@ -23,13 +23,14 @@ static int file_new(size_t size) {
 static void begin_bulk(Bulk *bulk) {
         flow_deinit(&flow, &pool);
         ck_assert_ptr_nonnull(bulk);
-        flow_init(&flow, &peer, 5, bulk, UINT64_MAX);
+        bulk->stream = 5;
+        flow_init(&flow, &peer, bulk, UINT64_MAX);
         for (size_t i = 0; i < sizeof(data); i++)
                 data[i] = (uint8_t) (i * 31 + i / 251);
 }
 
 static void begin_memory(size_t size) {
-        begin_bulk(bulk_new_memory(&pool, &envelope, 5, data, size, NULL));
+        begin_bulk(bulk_new_memory(&pool, &envelope, data, size, NULL));
         memcpy(flow.bulk->memory->data, data, size);
 }
 
@@ -104,7 +105,7 @@ START_TEST(test_file) {
                 size_t size = i < N_ELEMENTS(bulk_sizes) ? bulk_sizes[i] : small[i - N_ELEMENTS(bulk_sizes)];
 
                 begin_memory(1); /* fills data */
-                begin_bulk(bulk_new_fd(&envelope, 5, file_new(size), true, size, -1, NULL));
+                begin_bulk(bulk_new_fd(&envelope, file_new(size), true, size, -1, NULL));
                 check_again(size);
                 teardown();
                 setup();
@@ -120,7 +121,7 @@ START_TEST(test_file_fails) {
                 WireHeader header;
 
                 begin_memory(1);
-                begin_bulk(bulk_new_fd(&envelope, 5, file_new(sizeof(data)), true, sizeof(data), -1, NULL));
+                begin_bulk(bulk_new_fd(&envelope, file_new(sizeof(data)), true, sizeof(data), -1, NULL));
                 for (unsigned i = 0; i < 4; i++)
                         ck_assert_int_eq(flow_send(&flow, &line, &pool, 1), 0);
                 drain();
@@ -154,7 +155,7 @@ START_TEST(test_file_fails_at_end) {
         WireHeader header;
 
         begin_memory(1);
-        begin_bulk(bulk_new_fd(&envelope, 5, file_new(sizeof(data)), true, sizeof(data), -1, NULL));
+        begin_bulk(bulk_new_fd(&envelope, file_new(sizeof(data)), true, sizeof(data), -1, NULL));
         send_all();
         ck_assert_uint_eq(flow.sent, 10);
         ck_assert(flow_ack(&flow, 8, UINT64_MAX, &pool));
@@ -212,7 +213,7 @@ START_TEST(test_pipe) {
         WireHeader header;
 
         pipe_new(fds, &epoll_fd);
-        begin_bulk(bulk_new_fd(&envelope, 5, fds[0], false, WIRE_SIZE_UNKNOWN, epoll_fd, NULL));
+        begin_bulk(bulk_new_fd(&envelope, fds[0], false, WIRE_SIZE_UNKNOWN, epoll_fd, NULL));
         for (unsigned i = 0; i < 5; i++) {
                 ck_assert_int_eq(write(fds[1], data + size, writes[i]), (ssize_t) writes[i]);
                 size += writes[i];
@@ -263,7 +264,7 @@ START_TEST(test_pipe_rewound) {
         int fds[2], epoll_fd;
 
         pipe_new(fds, &epoll_fd);
-        begin_bulk(bulk_new_fd(&envelope, 5, fds[0], false, WIRE_SIZE_UNKNOWN, epoll_fd, NULL));
+        begin_bulk(bulk_new_fd(&envelope, fds[0], false, WIRE_SIZE_UNKNOWN, epoll_fd, NULL));
         ck_assert_int_eq(write(fds[1], data, 10), 10);
         ck_assert_int_eq(flow_send(&flow, &line, &pool, 64 * 1024), 0);
         drain();
@@ -287,7 +288,7 @@ START_TEST(test_stream) {
         for (unsigned is_short = 0; is_short < 2; is_short++) {
                 WireHeader header;
 
-                begin_bulk(bulk_new_stream(&envelope, 5, 200000));
+                begin_bulk(bulk_new_stream(&envelope, 200000));
                 ck_assert_int_eq(bulk_write(flow.bulk, data, 150000), 0);
                 send_all();
                 ck_assert_uint_eq(flow.sent, 3);
