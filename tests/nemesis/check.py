@@ -8,7 +8,7 @@ Each log is of one process. What must hold:
   * a message that is delivered was received; none is received twice, or damaged, or by another than it was sent to, or was never sent;
   * messages of one sender to one receiver that fit one frame arrive in the order in which they were sent;
   * each message of a process that has lived to its end has one outcome, and no message has two;
-  * a message fails only when the session of its receiver or of its sender has ended;
+  * a message fails only when the session of its receiver or of its sender has ended, or the time that it had to live;
   * a session ends with its process only (not checked with --sessions-end);
   * the parts of a file come in order, without a gap, once."""
 
@@ -19,10 +19,10 @@ import os
 import sys
 
 import records
-from records import DAMAGED, FAILED, LARGE, LAST, REFUSED, RESUMED
+from records import DAMAGED, FAILED, LARGE, LAST, MORTAL, REFUSED, RESUMED
 
 # What is known of one message, as bits
-SENT, RECEIVED, IS_LARGE, HAS_OUTCOME, DELIVERED, NEVER_TAKEN, NOT_SENT = (1 << i for i in range(7))
+SENT, RECEIVED, IS_MORTAL, HAS_OUTCOME, DELIVERED, NEVER_TAKEN, NOT_SENT = (1 << i for i in range(7))
 
 # Outcomes that say that the message has not arrived
 NOT_ARRIVED = {-errno.ETIME, -errno.EACCES}
@@ -100,7 +100,7 @@ class Checker:
         bits = pair.get(sequence, 0)
         if bits & SENT:
             self.violation(f"{process.name}: {own} -> {peer} has two messages {sequence}")
-        pair[sequence] = bits | SENT | (IS_LARGE if flags & LARGE else 0)
+        pair[sequence] = bits | SENT | (IS_MORTAL if flags & MORTAL else 0)
 
     def outcome(self, process, flags, reason, value, time, own, peer, sequence):
         pair = self.messages[own, peer]
@@ -162,6 +162,8 @@ class Checker:
                 self.judge(f"{source} -> {target}, {sequence}", bits, sender, receiver)
         for source, target, sequence, value in self.failed:
             self.failures[words(value)] += 1
+            if value == -errno.ETIME and self.messages[source, target][sequence] & IS_MORTAL:
+                continue
             if not self.is_over(source) and not self.is_over(target):
                 self.violation(f"{source} -> {target}, {sequence}: failed ({words(value)}), though both have lived")
 

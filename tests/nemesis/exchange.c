@@ -16,6 +16,8 @@
 #define PLANNED_MAX 32     /* notes in one write */
 #define FRAME_MAX 65536    /* larger messages may be passed by others */
 #define MESSAGE_MAX 300000 /* five frames: all of them must come together again */
+#define MORTAL_IN 50       /* one of so many has a time to live, */
+#define LIFE_USEC 20000    /* which some outlive when links are lost, and most do not */
 #define KIND 7
 
 typedef struct Header {
@@ -34,6 +36,7 @@ typedef struct Message {
         Program *program;
         uint64_t own, target, sequence;
         uint32_t size;
+        int is_mortal;
 } Message;
 
 static struct {
@@ -41,7 +44,7 @@ static struct {
         size_t n_peers, next, own_index;
         Message *planned[PLANNED_MAX];
         size_t first_planned, n_planned;
-        uint64_t n_left, n_under_way, random;
+        uint64_t n_taken, n_under_way, random; /* n_taken: planned, ever */
         int is_blocked, is_started;
         uint32_t crc_table[256];
         unsigned char noise[1 << 20], data[MESSAGE_MAX];
@@ -102,7 +105,7 @@ static void note_outcome(const Message *message, uint8_t flags, int result) {
 }
 
 static void finish_if_done(Program *program) {
-        if (exchange.n_left == 0 && exchange.n_planned == 0 && exchange.n_under_way == 0)
+        if (exchange.n_taken == program->n_messages && exchange.n_planned == 0 && exchange.n_under_way == 0)
                 program_finish(program);
 }
 
@@ -137,7 +140,7 @@ static Peer *next_peer(void) {
 
 static void plan(Program *program) {
         exchange.first_planned = 0;
-        while (exchange.n_planned < PLANNED_MAX && exchange.n_left > 0) {
+        while (exchange.n_planned < PLANNED_MAX && exchange.n_taken < program->n_messages) {
                 Peer *peer = next_peer();
                 Message *message;
 
@@ -147,10 +150,12 @@ static void plan(Program *program) {
                 if (!message)
                         program_fail(program, "plan", -ENOMEM);
                 *message = (Message){ .program = program, .own = program->id, .target = peer->id, .sequence = ++peer->n_sent,
-                                      .size = random_size() };
+                                      .size = random_size(), .is_mortal = random_number(MORTAL_IN) == 0 };
                 exchange.planned[exchange.n_planned++] = message;
-                exchange.n_left--;
-                record_log_add(&program->log, (Record){ .type = RECORD_SEND, .flags = message->size > FRAME_MAX ? RECORD_LARGE : 0,
+                exchange.n_taken++;
+                record_log_add(&program->log, (Record){ .type = RECORD_SEND,
+                                                        .flags = (message->size > FRAME_MAX ? RECORD_LARGE : 0) |
+                                                                 (message->is_mortal ? RECORD_MORTAL : 0),
                                                         .value = (int32_t)message->size, .own = message->own,
                                                         .peer = message->target, .sequence = message->sequence });
         }
@@ -163,15 +168,20 @@ static Message *take_planned(void) {
 }
 
 static int exchange_turn(Program *program) {
+        size_t n;
+
         if (exchange.is_blocked || !exchange.is_started)
                 return 0;
         if (exchange.n_planned == 0)
                 plan(program);
+        n = exchange.n_planned;
         while (exchange.n_planned > 0) {
                 Message *message = exchange.planned[exchange.first_planned];
+                DirectSendOptions options = { .time_to_live_usec = message->is_mortal ? LIFE_USEC : 0, .handler = on_outcome,
+                                              .userdata = message };
                 int r;
 
-                r = direct_send_async(program->client, message->target, KIND, fill(message), message->size, on_outcome, message);
+                r = direct_send_with(program->client, message->target, KIND, fill(message), message->size, &options, sizeof(options));
                 if (r == -EAGAIN || r == -ENOTCONN) {
                         exchange.is_blocked = 1;
                         return 0;
@@ -184,8 +194,9 @@ static int exchange_turn(Program *program) {
                 note_outcome(message, RECORD_REFUSED, r);
                 free(message);
         }
-        finish_if_done(program);
-        return exchange.n_left > 0;
+        if (n > 0)
+                finish_if_done(program);
+        return n > 0 && exchange.n_taken < program->n_messages;
 }
 
 static void exchange_writable(Program *program) {
@@ -257,7 +268,6 @@ static void exchange_start(Program *program) {
         if (exchange.own_index == SIZE_MAX)
                 program_fail(program, program->name, -EINVAL);
         exchange.next = (exchange.own_index + 1) % exchange.n_peers;
-        exchange.n_left = program->n_messages;
         finish_if_done(program);
 }
 
@@ -269,5 +279,6 @@ const Mode exchange_mode = {
         .joined = exchange_joined,
         .left = exchange_left,
         .message = exchange_message,
+        .more = finish_if_done,
         .turn = exchange_turn,
 };

@@ -11,7 +11,7 @@
 #define KIND 8
 
 static struct {
-        int fd, is_under_way;
+        int fd, is_under_way, is_finished;
         uint64_t found, gone;          /* the highest id of the target's name that was seen; the highest of those that are gone */
         uint64_t own, target, n_sent; /* of the pair that is sending, how many times */
 } file;
@@ -30,14 +30,15 @@ static void on_outcome(DirectClient *client, int result, void *userdata) {
         file.is_under_way = 0;
         if (result == -ENXIO)
                 file.gone = file.target;
-        if (result == 0)
+        file.is_finished = result == 0;
+        if (file.is_finished)
                 program_finish(program);
 }
 
 static int file_send_turn(Program *program) {
         int r;
 
-        if (program->is_finished || file.is_under_way || file.found <= file.gone || !direct_is_connected(program->client))
+        if (file.is_finished || file.is_under_way || file.found <= file.gone || !direct_is_connected(program->client))
                 return 0;
         if (file.own != program->id || file.target != file.found) {
                 file.own = program->id;

@@ -22,18 +22,15 @@
 static const Mode *const modes[] = { &exchange_mode, &file_send_mode, &file_receive_mode };
 
 /* For the driver, a line each */
-static void say(const char *text) {
-        puts(text);
+static void say(const char *text, uint64_t number) {
+        printf("%s %llu\n", text, (unsigned long long)number);
         fflush(stdout);
 }
 
 void program_finish(Program *program) {
-        if (program->is_finished)
-                return;
-        program->is_finished = 1;
         record_log_add(&program->log, (Record){ .type = RECORD_FINISHED, .own = program->id });
         record_log_write(&program->log);
-        say("finished");
+        say("finished", program->n_messages);
 }
 
 void program_fail(Program *program, const char *what, int error) {
@@ -61,7 +58,7 @@ static void on_connected(Program *program, int resumed) {
         if (before && before != program->id && program->mode->session)
                 program->mode->session(program);
         record_log_write(&program->log);
-        say("connected");
+        say("connected", program->id);
         if (program->mode->writable)
                 program->mode->writable(program);
         (void)direct_list_start(program->client, DIRECT_FOREVER, on_list, program);
@@ -77,7 +74,7 @@ static void on_event(DirectClient *client, const DirectEvent *event, void *userd
         case DIRECT_EVENT_DISCONNECTED:
                 record_log_add(&program->log, (Record){ .type = RECORD_DISCONNECTED, .reason = (uint16_t)event->reason,
                                                         .own = program->id });
-                say("disconnected");
+                say("disconnected", program->id);
                 break;
         case DIRECT_EVENT_KICKED:
         case DIRECT_EVENT_FAILED:
@@ -127,6 +124,24 @@ static void connect_patiently(Program *program) {
         check(program, "connect", r);
 }
 
+/* What the driver says: how many messages it may send by now, a line each time. Returns 0 at the end of it. */
+static int hear(Program *program) {
+        static uint64_t number;
+        char data[256];
+        ssize_t n;
+
+        n = read(STDIN_FILENO, data, sizeof(data));
+        for (ssize_t i = 0; i < n; i++)
+                if (data[i] != '\n')
+                        number = number * 10 + (uint64_t)(data[i] - '0');
+                else {
+                        program->n_messages = number;
+                        number = 0;
+                        program->mode->more(program);
+                }
+        return n > 0 || (n < 0 && errno == EINTR);
+}
+
 static void run(Program *program) {
         struct pollfd fds[] = { { .fd = direct_get_fd(program->client), .events = POLLIN }, { .fd = STDIN_FILENO, .events = POLLIN } };
 
@@ -141,7 +156,7 @@ static void run(Program *program) {
 
                 if (poll(fds, 2, more || wants ? 0 : -1) < 0 && errno != EINTR)
                         program_fail(program, "poll", -errno);
-                if (fds[1].revents)
+                if (fds[1].revents && !hear(program))
                         return;
         }
 }

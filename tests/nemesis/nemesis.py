@@ -24,6 +24,7 @@ SKIP_STATUS = 77
 PREFIX = "peer-"
 PROGRESS_SECONDS = 60  # that each outcome may take when all is healed
 POLL_SECONDS = 0.002
+PIECES_AHEAD = 3  # of the work, by what is allowed: it must not be over before all that is planned is done
 
 # What is done beside kills of the service
 LOCAL = ("kill client", "stop service", "stop client", "reset link")
@@ -46,6 +47,7 @@ class Trial:
         self.clients = []
         self.undo = []  # (when, function)
         self.restarts = []  # (killed, accepts connections), nanoseconds
+        self.disturbed = []  # (from, to) when something was stopped or cut off
         self.settled = []  # seconds from there until all clients were connected, where that was waited for
         self.done = collections.Counter()
         self.impossible = set()
@@ -64,13 +66,15 @@ class Trial:
     def kill_service(self):
         killed = time.monotonic_ns()
         before = [(client, client.n_connections) for client in self.clients if client.connected]
+        disturbed = bool(self.undo)
         self.service.kill()
         self.service.start()
         self.restarts.append((killed, time.monotonic_ns()))
         # Links come back at different times, and most kills hit only the first of them; some shall hit all
         if self.rng.random() * 100 < self.arguments.settle:
             self.wait(lambda: self.all_connected() and all(client.n_connections > n for client, n in before))
-            self.settled.append((time.monotonic_ns() - self.restarts[-1][1]) / 1e9)
+            if not disturbed:
+                self.settled.append((time.monotonic_ns() - self.restarts[-1][1]) / 1e9)
 
     def kill_client(self):
         client = self.rng.choice(self.clients)
@@ -79,6 +83,7 @@ class Trial:
 
     def for_a_while(self, seconds, undo):
         self.undo.append((time.monotonic() + seconds, undo))
+        self.disturbed.append((time.monotonic_ns(), time.monotonic_ns() + int(seconds * 1e9)))
 
     def stop(self, program):
         if not program.stopped:
@@ -96,18 +101,18 @@ class Trial:
         """Who is stopped or cut off has lost its session 2 s after a reset, and rightly so. So nothing else happens meanwhile."""
         self.wait(lambda: not self.undo and self.all_connected())
         before = sum(client.n_connections for client in self.clients)
-        world.reset_link(self.service, self.rng)
+        self.wait(lambda: world.reset_link(self.service, self.rng))
         self.wait(lambda: self.all_connected() and sum(client.n_connections for client in self.clients) > before)
 
     def partition(self):
         self.network.heal()
         self.network.cut()
-        self.for_a_while(self.rng.uniform(1.0, 4.0), self.network.heal)
+        self.for_a_while(self.rng.uniform(1.0, 3.0), self.network.heal)
 
     def loss(self):
         self.network.heal()
         self.network.lose(LOSS_PERCENT)
-        self.for_a_while(self.rng.uniform(1.0, 4.0), self.network.heal)
+        self.for_a_while(self.rng.uniform(1.0, 3.0), self.network.heal)
 
     def act(self, action):
         if action in self.impossible:
@@ -124,11 +129,11 @@ class Trial:
             say(f"SKIP: {action}: {e}")
 
     def plan(self):
-        """[(point of the work, action)], by the seed."""
+        """[(point of the work, from 0 to 1, action)], by the seed: one in each of as many pieces of equal size as there are."""
         others = LOCAL + (NETWORK if self.network else ())
         actions = ["kill service"] * self.arguments.kills + [others[i % len(others)] for i in range(self.arguments.others)]
         self.rng.shuffle(actions)
-        return list(zip(sorted(self.rng.uniform(0.02, 0.9) * self.total for _ in actions), actions))
+        return [((i + self.rng.random()) / (len(actions) + 1), action) for i, action in enumerate(actions)]
 
     # The run
 
@@ -168,11 +173,12 @@ class Trial:
         try:
             self.service.start()
             self.begin()
-            for point, action in self.plan():
-                self.wait(lambda: self.progress() >= point or self.all_finished())
-                if self.all_finished():
-                    break
+            plan = self.plan()
+            for i, (point, action) in enumerate(plan):
+                self.allow((i + PIECES_AHEAD) / (len(plan) + 1))
+                self.wait(lambda: self.progress() >= point * self.total or self.all_finished())
                 self.act(action)
+            self.allow(1)
             self.wait(lambda: not self.undo and self.all_finished())
             self.end_clients()
             self.service.end()
@@ -216,16 +222,18 @@ class Trial:
             say(f"PROBLEM: {problem}")
 
     def report_gaps(self):
-        """From the moment at which the service accepts connections again to the next that anyone receives."""
+        """From the moment at which the service accepts connections again to the next that anyone receives. Where something else is
+        stopped or cut off at that time, it says nothing of the restart."""
         received = sorted(record[4] for log in self.logs() for record in records.read(log)
                           if not isinstance(record, int) and record[0] in (records.RECEIPT, records.PART))
         gaps, i = [], 0
-        for n, (_, ready) in enumerate(self.restarts):
+        for n, (killed, ready) in enumerate(self.restarts):
             while i < len(received) and received[i] < ready:
                 i += 1
             if i == len(received):
                 break
-            if n + 1 == len(self.restarts) or received[i] < self.restarts[n + 1][0]:
+            again = n + 1 < len(self.restarts) and self.restarts[n + 1][0] < received[i]
+            if not again and not any(begin < received[i] and killed < end for begin, end in self.disturbed):
                 gaps.append((received[i] - ready) / 1e9)
         for what, seconds in (("traffic", gaps), ("all clients were connected", self.settled)):
             if seconds:
@@ -245,22 +253,30 @@ class Exchange(Trial):
     def begin(self):
         n, arguments = self.arguments.clients, self.arguments
         self.total = arguments.messages * 3 * records.LAYOUT.size
+        self.share = 0  # of the messages that may be sent by now
         for i in range(n):
             self.add_client(f"{PREFIX}{i}", "exchange")
         for i, client in enumerate(self.clients):
-            self.start(client, arguments.messages // n + (i < arguments.messages % n))
+            client.n_messages, client.n_sent = arguments.messages // n + (i < arguments.messages % n), 0
+            self.start(client)
 
-    def start(self, client, n_messages):
-        client.start(f"--prefix={PREFIX}", f"--clients={len(self.clients)}", f"--messages={n_messages}",
-                     f"--seed={self.rng.randrange(1 << 32)}")
-        client.n_messages = n_messages
+    def n_allowed(self, client):
+        """That its present process may send: what those before it have sent is gone."""
+        return max(0, int(self.share * client.n_messages) - client.n_sent)
+
+    def start(self, client):
+        client.start(f"--prefix={PREFIX}", f"--clients={len(self.clients)}", f"--seed={self.rng.randrange(1 << 32)}",
+                     n_messages=self.n_allowed(client))
 
     def restart(self, client):
-        """It goes on where the last of its name has ended."""
         if os.path.exists(client.logs[-1]):
-            sent = sum(record[0] == records.SEND for record in records.read(client.logs[-1]) if not isinstance(record, int))
-            client.n_messages -= sent
-        self.start(client, client.n_messages)
+            client.n_sent += sum(record[0] == records.SEND for record in records.read(client.logs[-1]) if not isinstance(record, int))
+        self.start(client)
+
+    def allow(self, share):
+        self.share = min(share, 1)
+        for client in self.clients:
+            client.allow(self.n_allowed(client))
 
     def progress(self):
         return sum(client.log_size() for client in self.clients)
@@ -297,6 +313,9 @@ class File(Trial):
             client.start("--target=receiver", f"--file={self.source}")
         else:
             client.start(f"--file={self.directory}/received.{len(client.logs)}")
+
+    def allow(self, share):
+        """It can't be held back. What is planned for later is done at its end."""
 
     def received(self):
         return [os.path.join(self.directory, name) for name in os.listdir(self.directory) if name.startswith("received.")]

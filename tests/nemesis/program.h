@@ -22,6 +22,7 @@ typedef struct Mode {
         void (*joined)(Program *program, const char *name, uint64_t id);    /* is there; may be told more than once */
         void (*left)(Program *program, uint64_t id);
         void (*message)(Program *program, const DirectMessage *message);
+        void (*more)(Program *program);                                     /* n_messages has grown */
         int (*turn)(Program *program);                                      /* sends; 1: wants to go on at once, 0: not */
 } Mode;
 
@@ -30,14 +31,14 @@ struct Program {
         RecordLog log;
         const Mode *mode;
         uint64_t id; /* of the present session */
-        int is_finished;
 
         /* Options */
         const char *server, *name, *log_path, *prefix, *target, *path;
-        uint64_t n_clients, n_messages, seed;
+        uint64_t n_clients, seed;
+        uint64_t n_messages; /* that it may send, all together: the driver allows more as the test goes on */
 };
 
-/* Nothing more to send, and each message has its outcome: said once, in the log and on stdout. */
+/* Nothing more that it may send, and each message has its outcome: said in the log and on stdout. */
 void program_finish(Program *program);
 
 /* Ends the process: the test can't go on. */

@@ -16,7 +16,7 @@ enum {
         RECORD_OUTCOME = 6,      /* own, peer, sequence; value: result */
         RECORD_RECEIPT = 7,      /* own: for whom it was; peer: from whom; sequence; value: size */
         RECORD_PART = 8,         /* of a file; peer, sequence: offset, value: size, reason: stream modulo 65536 */
-        RECORD_FINISHED = 9,     /* nothing more to send, and each message has its outcome */
+        RECORD_FINISHED = 9,     /* nothing more that it may send, and each message has its outcome */
         RECORD_ENDED = 10        /* the process has lived to its end; sequence: bytes handed to the kernel */
 };
 
@@ -26,7 +26,8 @@ enum {
         RECORD_REFUSED = 2, /* OUTCOME: the library did not take it */
         RECORD_DAMAGED = 4, /* RECEIPT: wrong checksum or length, or not from whom it says */
         RECORD_LAST = 8,    /* PART */
-        RECORD_FAILED = 16  /* PART */
+        RECORD_FAILED = 16, /* PART */
+        RECORD_MORTAL = 32  /* SEND: has a time to live, so it may fail with -ETIME */
 };
 
 /* As it stands in the file: little-endian, 40 bytes */

@@ -9,7 +9,7 @@ LAYOUT = struct.Struct("<BBHiQQQQ")
 (STARTED, CONNECTED, DISCONNECTED, LEFT, SEND, OUTCOME, RECEIPT, PART, FINISHED, ENDED) = range(1, 11)
 
 RESUMED = 1  # CONNECTED
-LARGE, REFUSED, DAMAGED, LAST, FAILED = 1, 2, 4, 8, 16
+LARGE, REFUSED, DAMAGED, LAST, FAILED, MORTAL = 1, 2, 4, 8, 16, 32
 
 Record = collections.namedtuple("Record", "type flags reason value time own peer sequence", defaults=[0] * 8)
 

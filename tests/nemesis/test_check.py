@@ -12,8 +12,8 @@ import unittest.mock
 
 import check
 import records
-from records import (CONNECTED, DAMAGED, DISCONNECTED, ENDED, FAILED, LARGE, LAST, OUTCOME, PART, RECEIPT, REFUSED, RESUMED, SEND,
-                     STARTED, Record)
+from records import (CONNECTED, DAMAGED, DISCONNECTED, ENDED, FAILED, LARGE, LAST, MORTAL, OUTCOME, PART, RECEIPT, REFUSED, RESUMED,
+                     SEND, STARTED, Record)
 
 ALICE, BOB, CAROL = 11, 22, 33
 
@@ -114,6 +114,9 @@ class Check(unittest.TestCase):
         self.assertGood([send(1), outcome(1, -errno.ECONNRESET, flags=REFUSED), END], [END])
         self.assertEqual(self.checker.counts["messages"], 0)
 
+    def test_time_to_live(self):
+        self.assertGood([send(1, flags=MORTAL), outcome(1, -errno.ETIME), END], [END])
+
     def test_file(self):
         self.assertGood([send(1, flags=LARGE), outcome(1), END], [part(0), part(10), part(20, flags=LAST), receipt(1, flags=LARGE), END])
 
@@ -170,11 +173,14 @@ class Check(unittest.TestCase):
     def test_failed_without_reason(self):
         self.assertFound("failed .ENXIO., though both have lived", [send(1), outcome(1, -errno.ENXIO), END], [END])
 
-    def test_received_though_not_sent(self):
-        self.assertFound("22, 1: received, though", [send(1), outcome(1, -errno.ETIME), END], [receipt(1)])
+    def test_received_though_its_time_was_over(self):
+        self.assertFound("22, 1: received, though", [send(1, flags=MORTAL), outcome(1, -errno.ETIME), END], [receipt(1)])
 
     def test_received_though_refused(self):
         self.assertFound("22, 1: received, though", [send(1), outcome(1, -errno.EPIPE, flags=REFUSED), END], [receipt(1), END])
+
+    def test_time_was_over_of_one_that_lives_for_ever(self):
+        self.assertFound("failed .ETIME., though both have lived", [send(1), outcome(1, -errno.ETIME), END], [END])
 
     def test_session_lost(self):
         self.assertFound("the session of 11 was not resumed", [LOST, connected(ALICE + 1), END], [END])

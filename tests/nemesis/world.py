@@ -18,6 +18,10 @@ PR_SET_PDEATHSIG = 1
 NEAR, FAR = "10.78.0.1", "10.78.0.2"
 SANITIZER_REPORT = re.compile(r"ERROR: \w*Sanitizer|LeakSanitizer|runtime error:|WARNING: \w*Sanitizer")
 START_SECONDS = 30
+
+# A client that is killed while the service is down counts as away for all of the grace, and what is sent to it waits so long. No cut of
+# the network lasts as long as that, tries to connect that it has swallowed (1 s, 3 s, 7 s) included.
+CONFIG = "[Server]\nKernelTimeoutSec=2\nGraceSec=12\n"
 END_SECONDS = 120
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -93,7 +97,7 @@ class Service(Program):
         self.port = port
         config = os.path.join(directory, "directserver.conf")
         with open(config, "w", encoding="utf-8") as f:
-            f.write("[Server]\nKernelTimeoutSec=2\n")
+            f.write(CONFIG)
         self.command = [executable, f"--config={config}", "--bus=none", f"--state-directory={directory}/state",
                         f"--listen={self.tcp}", f"--listen={self.unix}"]
         self.lines = collections.deque(maxlen=1000)
@@ -146,27 +150,37 @@ class Client(Program):
         self.network = network  # that it is in, if it is not where the service is
         self.logs = []
 
-    def start(self, *arguments):
+    def start(self, *arguments, n_messages=0):
         log = os.path.join(self.directory, f"{self.name}.{len(self.logs)}.log")
-        command = [self.executable, self.mode, f"--server={self.server}", f"--name={self.name}", f"--log={log}", *arguments]
+        command = [self.executable, self.mode, f"--server={self.server}", f"--name={self.name}", f"--log={log}", f"--messages={n_messages}",
+                   *arguments]
         self.heard = b""
         self.connected, self.n_connections = False, 0
-        self.finished = False  # nothing more to send, and an outcome for all that it has sent
+        self.finished = False  # nothing more that it may send, and an outcome for all that it has sent
+        self.n_allowed = n_messages
         with open(os.path.join(self.directory, f"{self.name}.err"), "ab") as errors:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                                             preexec_fn=self.network.enter if self.network else None)
         os.set_blocking(self.process.stdout.fileno(), False)
         self.logs.append(log)
 
+    def allow(self, n_messages):
+        """That this process may send, all together."""
+        if n_messages > self.n_allowed:
+            self.n_allowed, self.finished = n_messages, False
+            self.process.stdin.write(b"%d\n" % n_messages)
+            self.process.stdin.flush()
+
     def listen(self):
         """Takes what it has said since the last time."""
         self.heard += self.process.stdout.read() or b""
         *lines, self.heard = self.heard.split(b"\n")
         for line in lines:
-            if line == b"finished":
-                self.finished = True
+            word, number = line.split()
+            if word == b"finished":
+                self.finished = int(number) == self.n_allowed
             else:
-                self.connected = line == b"connected"
+                self.connected = word == b"connected"
                 self.n_connections += self.connected
 
     def errors(self):
@@ -264,9 +278,13 @@ def established(service, *more):
 
 
 def reset_link(service, rng):
-    """Takes one TCP connection of the service away; its other end is sent a reset."""
-    host, port = rng.choice(established(service)).rsplit(":", 1)
+    """Takes one TCP connection of the service away; its other end is sent a reset. Returns whether there was one."""
+    links = established(service)
+    if not links:
+        return False
+    host, port = rng.choice(links).rsplit(":", 1)
     far = ["dst", host, f"dport = :{port}"]
     subprocess.run(["ss", "-Ktn", f"sport = :{service.port}", *far], check=False, capture_output=True, stdin=subprocess.DEVNULL)
     if established(service, *far):
         raise Failure("ss -K takes no connection away (not permitted, or CONFIG_INET_DIAG_DESTROY is not set)")
+    return True
