@@ -84,12 +84,12 @@ fuzz: setup-fuzz $(BUILD_FUZZ)/build.ninja
 	meson compile -C $(BUILD_FUZZ)
 	tests/fuzz/run $(BUILD_FUZZ) $(FUZZ_SECONDS)
 
-# Half of the kills, and more, come before all links are back. The files need 18 GiB in NEMESIS_DIRECTORY.
+# Most of the kills come before all links are back from the last. The files need 18 GiB in NEMESIS_DIRECTORY.
 nemesis: setup-check all
 	DIRECTSERVER_EXECUTABLE=$(CURDIR)/$(BUILD)/service/directserver \
 	NEMESIS_CLIENT_EXECUTABLE=$(CURDIR)/$(BUILD)/tests/nemesis/nemesis-client \
 	$(PYTHON) -B tests/nemesis/nemesis.py --kills=1000 --others=100 --clients=20 --messages=1000000 --size-file=8589934592 \
-	        --directory=$(NEMESIS_DIRECTORY) $(NEMESIS)
+	        --gap=2 --directory=$(NEMESIS_DIRECTORY) $(NEMESIS)
 
 bench: all
 	@rm -f $(BUILD)/meson-logs/benchmarklog.json

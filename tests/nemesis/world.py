@@ -31,8 +31,12 @@ class Failure(Exception):
     """The test can't go on."""
 
 
+class Impossible(Exception):
+    """That can't be done here; all else can."""
+
+
 def end_with_parent():
-    """In a child: the driver may be killed as well. Clients and the holder of the network see the end of their stdin."""
+    """In a child: the driver may be killed as well."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -160,9 +164,15 @@ class Client(Program):
         self.n_allowed = n_messages
         with open(os.path.join(self.directory, f"{self.name}.err"), "ab") as errors:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                                            preexec_fn=self.network.enter if self.network else None)
+                                            preexec_fn=self.begin)
         os.set_blocking(self.process.stdout.fileno(), False)
         self.logs.append(log)
+
+    def begin(self):
+        """In the child."""
+        end_with_parent()
+        if self.network:
+            self.network.enter()
 
     def allow(self, n_messages):
         """That this process may send, all together."""
@@ -279,6 +289,8 @@ def established(service, *more):
 
 def reset_link(service, rng):
     """Takes one TCP connection of the service away; its other end is sent a reset. Returns whether there was one."""
+    if not shutil.which("ss"):
+        raise Impossible("there is no ss (iproute2)")
     links = established(service)
     if not links:
         return False
@@ -286,5 +298,5 @@ def reset_link(service, rng):
     far = ["dst", host, f"dport = :{port}"]
     subprocess.run(["ss", "-Ktn", f"sport = :{service.port}", *far], check=False, capture_output=True, stdin=subprocess.DEVNULL)
     if established(service, *far):
-        raise Failure("ss -K takes no connection away (not permitted, or CONFIG_INET_DIAG_DESTROY is not set)")
+        raise Impossible("ss -K takes no connection away (not permitted, or CONFIG_INET_DIAG_DESTROY is not set)")
     return True
