@@ -229,10 +229,14 @@ static size_t index_of(Program *program, const char *name) {
 static void exchange_joined(Program *program, const char *name, uint64_t id) {
         size_t index = index_of(program, name), n_seen = 0;
 
-        /* The answer to a question may be older than an event that has come before it */
-        if (index == SIZE_MAX || id <= exchange.peers[index].id)
+        /* The answer to a question may be older than an event that has come before it. Who is there after it was gone is sent to again:
+         * it must get that, or nobody may say that it has got it. */
+        if (index == SIZE_MAX || id < exchange.peers[index].id)
                 return;
-        exchange.peers[index] = (Peer){ .id = id };
+        if (id == exchange.peers[index].id)
+                exchange.peers[index].is_gone = 0;
+        else
+                exchange.peers[index] = (Peer){ .id = id };
         for (size_t i = 0; i < exchange.n_peers; i++)
                 n_seen += exchange.peers[i].id || i == exchange.own_index;
         exchange.is_started |= n_seen == exchange.n_peers;

@@ -30,6 +30,7 @@ PIECES_AHEAD = 3  # of the work, by what is allowed: it must not be over before 
 # What is done beside kills of the service
 LOCAL = ("kill client", "stop service", "stop client", "reset link")
 NETWORK = ("partition", "loss")
+ENDING = ("kill client", "partition", "partition", "partition")
 LOSS_PERCENT = 10
 
 
@@ -44,7 +45,8 @@ class Trial:
         self.what, self.arguments, self.network = what, arguments, network
         self.rng = random.Random(seed)
         self.directory = tempfile.mkdtemp(prefix=f"nemesis-{what}-", dir=arguments.directory)
-        self.service = world.Service(os.environ["DIRECTSERVER_EXECUTABLE"], self.directory, world.NEAR if network else "127.0.0.1")
+        self.service = world.Service(os.environ["DIRECTSERVER_EXECUTABLE"], self.directory, world.NEAR if network else "127.0.0.1",
+                                     world.SHORT_GRACE if arguments.sessions_end else world.GRACE)
         self.clients = []
         self.undo = []  # (when, function)
         self.restarts = []  # (killed, accepts connections), nanoseconds
@@ -108,7 +110,7 @@ class Trial:
     def partition(self):
         self.network.heal()
         self.network.cut()
-        self.for_a_while(self.rng.uniform(1.0, 3.0), self.network.heal)
+        self.for_a_while(self.rng.uniform(*((2.0, 5.0) if self.arguments.sessions_end else (1.0, 3.0))), self.network.heal)
 
     def loss(self):
         self.network.heal()
@@ -129,7 +131,7 @@ class Trial:
 
     def plan(self):
         """[(point of the work, from 0 to 1, action)], by the seed: one in each of as many pieces of equal size as there are."""
-        others = LOCAL + (NETWORK if self.network else ())
+        others = ENDING if self.arguments.sessions_end else LOCAL + (NETWORK if self.network else ())
         actions = ["kill service"] * self.arguments.kills + [others[i % len(others)] for i in range(self.arguments.others)]
         self.rng.shuffle(actions)
         return [((i + self.rng.random()) / (len(actions) + 1), action) for i, action in enumerate(actions)]
@@ -178,7 +180,7 @@ class Trial:
                 self.wait(lambda: self.progress() >= point * self.total or self.all_finished())
                 self.act(action)
             self.allow(1)
-            self.wait(lambda: not self.undo and self.all_finished())
+            self.wait(lambda: not self.undo and self.all_connected() and self.all_finished())
             self.end_clients()
             self.service.end()
         except Failure as e:
@@ -209,7 +211,7 @@ class Trial:
         return [log for client in self.clients for log in client.logs if os.path.exists(log)]
 
     def judge(self):
-        self.checker = check.check(self.logs())
+        self.checker = check.check(self.logs(), self.arguments.sessions_end)
         self.problems += [f"the service: {line}" for line in self.service.reports()]
         say(f"-- {self.what}: {self.seconds:.1f} s, " + ", ".join(f"{n} x {action}" for action, n in sorted(self.done.items())))
         self.checker.report()
@@ -360,6 +362,7 @@ def parse():
     parser.add_argument("--seed", type=int, default=None, help="(random)")
     parser.add_argument("--gap", type=float, default=0, metavar="SECONDS", help="without traffic after a restart are a failure")
     parser.add_argument("--directory", help="to work below (that for temporary files)")
+    parser.add_argument("--sessions-end", action="store_true", help="partitions outlast the time that sessions are kept; else none does")
     parser.add_argument("--keep", action="store_true", help="the directory, also when all is well")
     parser.add_argument("--no-network", action="store_true", help="no partitions and no loss")
     return parser.parse_args()
@@ -378,6 +381,8 @@ def main():
     missing = "--no-network" if arguments.no_network else world.Network.missing()
     if missing:
         say(f"SKIP: partition, loss: {missing}")
+    if missing and arguments.sessions_end:
+        return SKIP_STATUS
     network = None if missing else world.Network()
     good = True
     try:

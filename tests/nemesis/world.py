@@ -21,7 +21,7 @@ START_SECONDS = 30
 
 # A client that is killed while the service is down counts as away for all of the grace, and what is sent to it waits so long. No cut of
 # the network lasts as long as that, tries to connect that it has swallowed (1 s, 3 s, 7 s) included.
-CONFIG = "[Server]\nKernelTimeoutSec=2\nGraceSec=12\n"
+GRACE, SHORT_GRACE = 12, 1
 END_SECONDS = 120
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -93,7 +93,7 @@ class Program:
 
 
 class Service(Program):
-    def __init__(self, executable, directory, host):
+    def __init__(self, executable, directory, host, grace):
         super().__init__()
         port = free_port()
         self.unix = f"unix:{directory}/socket"
@@ -101,7 +101,7 @@ class Service(Program):
         self.port = port
         config = os.path.join(directory, "directserver.conf")
         with open(config, "w", encoding="utf-8") as f:
-            f.write(CONFIG)
+            f.write(f"[Server]\nKernelTimeoutSec={min(2, grace)}\nGraceSec={grace}\n")
         self.command = [executable, f"--config={config}", "--bus=none", f"--state-directory={directory}/state",
                         f"--listen={self.tcp}", f"--listen={self.unix}"]
         self.lines = collections.deque(maxlen=1000)
