@@ -242,16 +242,18 @@ START_TEST(test_window) {
 }
 END_TEST
 
-/* Only a first frame begins a stream; what is lower than the highest and not open has ended. */
+/* Only a first frame begins a stream, in any order; one that has ended is acknowledged again. */
 START_TEST(test_streams) {
         ck_assert_int_eq(begin(A, 4, 2, 10, 0), 0); /* its beginning will be sent again, and this with it */
         check_no_ack();
         receive_part(A, 4, 1, 10, WIRE_FIRST);
         check_ack(A, 4, 1);
-        ck_assert_int_eq(begin(A, 3, 17, 10, 0), 0);
+        receive_part(A, 3, 1, 10, WIRE_FIRST | WIRE_LAST);
+        check_ack(A, 3, 1);
+        ck_assert_int_eq(begin(A, 3, 1, 10, WIRE_FIRST | WIRE_LAST), 0);
         ck_assert_uint_eq(n_acks, 2); /* at once, with its own number */
         ck_assert_uint_eq(acks[1].stream, 3);
-        ck_assert_uint_eq(acks[1].sequence, 17);
+        ck_assert_uint_eq(acks[1].sequence, 1);
         receive_part(A, 6, 1, 10, WIRE_FIRST);
         check_ack(A, 6, 1);
         receive_part(A, 4, 2, 10, 0); /* still open */
@@ -269,6 +271,28 @@ START_TEST(test_streams) {
         receive_part(A, 6, 2, 10, WIRE_LAST);
         check_ack(A, 6, 2);
         ck_assert(list_is_empty(&intake_find_source(&intake, A)->streams));
+}
+END_TEST
+
+/* Numbers with gaps, from above and from below: more ranges than are kept. */
+START_TEST(test_stream_ranges) {
+        enum { N = 3 * INTAKE_RANGES_MAX };
+
+        for (uint32_t i = 1; i <= N; i++)
+                receive_part(A, 2 * i, 1, 10, WIRE_FIRST | WIRE_LAST);
+        ck_assert_int_eq(intake_acknowledge(&intake), 0);
+        n_acks = 0;
+        for (uint32_t i = 1; i <= N; i++)
+                ck_assert_int_eq(begin(A, 2 * i, 1, 10, WIRE_FIRST | WIRE_LAST), 0);
+        ck_assert_uint_eq(n_acks, N);
+        ck_assert_uint_eq(intake_find_source(&intake, A)->n_ended, INTAKE_RANGES_MAX);
+        receive_part(A, 2 * N - 1, 1, 10, WIRE_FIRST | WIRE_LAST); /* has not ended: it closes a gap */
+        ck_assert_int_eq(intake_acknowledge(&intake), 0);
+        ck_assert_uint_eq(intake_find_source(&intake, A)->n_ended, INTAKE_RANGES_MAX - 1);
+        n_acks = 0;
+        ck_assert_int_eq(begin(A, 2 * N - 1, 1, 10, WIRE_FIRST | WIRE_LAST), 0);
+        ck_assert_int_eq(begin(A, 1, 1, 10, WIRE_FIRST | WIRE_LAST), 1); /* below all that are known */
+        intake_end(&intake, true);
 }
 END_TEST
 
@@ -378,5 +402,5 @@ START_TEST(test_gone) {
 END_TEST
 
 TEST_MAIN_FIXTURE("client-intake", setup, teardown, test_order, test_taken, test_duplicates, test_out_of_order, test_first_waits,
-                  test_credit, test_window, test_streams, test_stream_taken, test_stream_not_kept, test_no_memory, test_attach,
+                  test_credit, test_window, test_streams, test_stream_ranges, test_stream_taken, test_stream_not_kept, test_no_memory, test_attach,
                   test_gone)

@@ -205,13 +205,14 @@ START_TEST(test_turns) {
         send_data(3, data, SIZE);
         next_frame(&header);
         ck_assert_uint_eq(header.flags, WIRE_FIRST | WIRE_RELIABLE);
-        n_frames[header.stream]++;
+        n_frames[header.target - 1]++;
         send_small(2, 0, sent_new(USEC_NEVER));
         for (size_t taken[3] = { 0, WIRE_PAYLOAD_MAX - 8 }; n_frames[1] + n_frames[2] < 82;) {
                 const uint8_t *payload = next_frame(&header);
+                unsigned which = header.stream == 0 ? 0 : (unsigned) header.target - 1;
 
-                n_frames[header.stream]++;
-                ck_assert_uint_eq(header.sequence, n_frames[header.stream]);
+                n_frames[which]++;
+                ck_assert_uint_eq(header.sequence, n_frames[which]);
                 if (header.stream == 0) {
                         memcpy(n_before, n_frames, sizeof(n_before));
                         continue;
@@ -221,9 +222,9 @@ START_TEST(test_turns) {
                         payload += 8;
                         header.length -= 8;
                 }
-                ck_assert_mem_eq(payload, data + taken[header.stream], header.length);
-                taken[header.stream] += header.length;
-                ck_assert_int_eq(!!(header.flags & WIRE_LAST), taken[header.stream] == SIZE);
+                ck_assert_mem_eq(payload, data + taken[which], header.length);
+                taken[which] += header.length;
+                ck_assert_int_eq(!!(header.flags & WIRE_LAST), taken[which] == SIZE);
                 ck_assert_uint_le(n_frames[1], n_frames[2] + 2);
                 ck_assert_uint_le(n_frames[2], n_frames[1] + 2);
         }
@@ -231,8 +232,8 @@ START_TEST(test_turns) {
         ck_assert_uint_le(n_before[1] + n_before[2], 20); /* a socket full and what was in line, not the whole */
         ck_assert_uint_eq(n_results, 0);
         ck_assert_int_eq(sender_ack(&sender, 2, 1, 41, 0), 0);
-        ck_assert_int_eq(sender_ack(&sender, 3, 2, 41, 0), 0);
-        ck_assert_int_eq(sender_ack(&sender, 3, 2, 41, 0), 0); /* once more, behind its end */
+        ck_assert_int_eq(sender_ack(&sender, 3, 1, 41, 0), 0);
+        ck_assert_int_eq(sender_ack(&sender, 3, 1, 41, 0), 0); /* once more, behind its end */
         ck_assert_int_eq(sender_ack(&sender, 2, 0, 1, 0), 0);
         ck_assert_uint_eq(n_results, 3);
         ck_assert_uint_eq(sender.n_queued, 0);
