@@ -143,12 +143,17 @@ static void link_drain(int fd) {
 void link_close(Link *link) {
         if (link->fd >= 0) {
                 (void) link_watch(link, 0);
-                (void) shutdown(link->fd, SHUT_WR);
-                link_drain(link->fd);
+                if (link->is_given_up) {
+                        /* A FIN that gets through after all would say that this program has ended; a reset keeps the session */
+                        (void) setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &(struct linger) { .l_onoff = 1 }, sizeof(struct linger));
+                } else {
+                        (void) shutdown(link->fd, SHUT_WR);
+                        link_drain(link->fd);
+                }
         }
         link->fd = close_fd(link->fd);
         link->mask = 0;
-        link->is_blocked = link->is_gone = false;
+        link->is_blocked = link->is_gone = link->is_given_up = false;
         link->start = link->end = 0;
         link->stall_deadline = USEC_NEVER;
 }

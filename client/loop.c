@@ -103,8 +103,10 @@ static void client_expire(DirectClient *client) {
         }
         if (client->session.deadline <= now)
                 session_expire(client);
-        if (client->link.fd >= 0 && link_check(&client->link, now) < 0)
+        if (client->link.fd >= 0 && link_check(&client->link, now) < 0) {
+                client->link.is_given_up = true;
                 client_link_failed(client, -ETIMEDOUT);
+        }
 }
 
 int client_turn(DirectClient *client, int timeout) {
