@@ -246,6 +246,8 @@ static void watch_done(Question *q, void *userdata) {
                 client->watches_all = true; /* who wants more than the service allows watches everyone */
                 client_ask_watch(0, true, false, client);
         }
+        if (q->result == -ENOMEM)
+                client_put_off(client); /* unwatched, it might be away for ever */
         if (q->result == 0 && q->target != 0)
                 client_watch_answer(client, q->target, q->answer.state);
         else if (q->target != 0)
