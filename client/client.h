@@ -50,6 +50,7 @@ struct DirectClient {
         bool is_polled;     /* the program knows the descriptor */
         bool is_dispatching; /* a handler is being called */
         bool is_waiting;    /* a blocking function waits for an answer: reading goes on above the bound of the inbox */
+        bool is_reading;    /* a frame is being dealt with where it was read: nothing is written meanwhile, since that may read */
         bool is_starved;    /* no memory for what came in: it waits until retry_at */
         bool watches_all;   /* the service takes no more watches of single clients from us */
         bool is_freed;      /* direct_client_free() was called from a handler */

@@ -146,7 +146,9 @@ int client_read_frames(DirectClient *client, bool regardless) {
                         return -EPROTO;
                 wire_header_load(p, &header);
                 link_consume(&client->link, size);
+                client->is_reading = true;
                 r = client_frame(client, &header, p + WIRE_HEADER_SIZE);
+                client->is_reading = false;
                 if (r == -ENOMEM) {
                         client->link.start -= size;
                         client->is_starved = true;

@@ -110,8 +110,12 @@ void client_bounce(DirectClient *client, const WireHeader *header) {
         };
         int error = errors[header->kind < N_ELEMENTS(errors) ? header->kind : 0];
 
-        if (header->kind == WIRE_BOUNCE_NO_CLIENT)
-                client_peer_left(client, header->target, DIRECT_REASON_NONE, (WireText) {}, -ENXIO);
+        if (header->kind == WIRE_BOUNCE_NO_CLIENT) {
+                /* It may have overtaken the last that this client has sent us: that it has left, PRESENCE will tell */
+                names_forget_id(&client->names, header->target);
+                questions_finish_calls(&client->questions, header->target, -ENXIO);
+                sender_target_gone(&client->sender, header->target, -ENXIO);
+        }
         if (header->sequence == 0 && header->tag == 0) {
                 client_push_event(client, &(DirectEvent) {
                         .type = DIRECT_EVENT_UNDELIVERED, .error = error, .id = header->target, .count = 1 });

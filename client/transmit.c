@@ -21,7 +21,7 @@ void client_output(DirectClient *client) {
         client->flush_is_due = true;
         if (client->output_since == USEC_NEVER)
                 client->output_since = usec_now();
-        if (client->sender.n_fresh >= TRANSMIT_WRITE_SIZE && !client->link.is_blocked)
+        if (client->sender.n_fresh >= TRANSMIT_WRITE_SIZE && !client->link.is_blocked && !client->is_reading)
                 (void) client_write(client);
 }
 
