@@ -76,6 +76,8 @@ static void on_event(Actor *a, const DirectEvent *event) {
                   event->reason, event->error, event->resumed, event->text);
         switch (event->type) {
         case DIRECT_EVENT_CONNECTED:
+                if (a->is_finished)
+                        world_violation("c%u connects again after it was kicked, or has given up", a->number);
                 /* Without memory for it, the event before may be missing */
                 if (!event->resumed || (event->id != a->id && alloc_get_failed() > 0))
                         oracle_new_session(a);
