@@ -33,7 +33,7 @@ int sender_broadcast_bulk(Sender *s, Flow *f) {
                 return -ENOMEM;
         r = bulk_make(f->bulk, f->next, block);
         if (r >= 0) {
-                wire_store_u64(block->data + 24, 0); /* its number in the counter of broadcasts comes when it goes out */
+                frame_set_sequence(block->data, 0); /* its number in the counter of broadcasts comes when it goes out */
                 store_put_block(&broadcasts->store, block);
                 s->n_queued += block->n_data;
                 f->next++;
@@ -51,8 +51,8 @@ void sender_trim_broadcasts(Sender *s) {
         Flow *f = &s->everyone.messages;
         const uint8_t *frame;
 
-        while (f->store.n_bytes > SENDER_BROADCASTS_MAX && (frame = store_first(&f->store)) && wire_load_u64(frame + 24) != 0) {
-                f->acked = wire_load_u64(frame + 24);
+        while (f->store.n_bytes > SENDER_BROADCASTS_MAX && (frame = store_first(&f->store)) && frame_get_sequence(frame) != 0) {
+                f->acked = frame_get_sequence(frame);
                 store_drop(&f->store, &s->pool);
         }
         sender_tell(s, flow_take_delivered(f), 0);
@@ -80,7 +80,7 @@ int sender_resend(Sender *s, uint64_t target, uint64_t first, uint64_t last) {
         if (first <= f->acked && first <= last)
                 r = sender_lost(s, target, first, f->acked < last ? f->acked : last);
         for (const uint8_t *frame; r >= 0 && n < SENDER_RESEND_MAX && (frame = store_walk(&f->store, &block, &start));) {
-                uint64_t sequence = wire_load_u64(frame + 24);
+                uint64_t sequence = frame_get_sequence(frame);
                 WireHeader header;
 
                 if (sequence == 0 || sequence > last)

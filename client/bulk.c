@@ -19,6 +19,20 @@ enum {
         BULK_STREAM_MIN = 4096,
 };
 
+Sent *sent_take(Sent **first, Sent ***last, uint64_t ordinal) {
+        Sent *taken = *first, **end = first;
+
+        while (*end && (*end)->ordinal <= ordinal)
+                end = &(*end)->next;
+        if (end == first)
+                return NULL;
+        *first = *end;
+        *end = NULL;
+        if (!*first)
+                *last = first;
+        return taken;
+}
+
 static Bulk *bulk_new(BulkSource source, const Envelope *envelope, uint64_t total) {
         Bulk *bulk;
 

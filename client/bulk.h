@@ -27,6 +27,9 @@ struct Sent {
         uint8_t *frame; /* while it has a deadline */
 };
 
+/* Takes out the first of a queue, as far as their ordinals go: a list. */
+Sent *sent_take(Sent **first, Sent ***last, uint64_t ordinal);
+
 /* To whom, and as what */
 typedef struct Envelope {
         uint64_t target;

@@ -12,7 +12,6 @@
 
 enum {
         FRAME_TYPE = 4, /* offsets in a header */
-        FRAME_SEQUENCE = 24,
         FRAME_TAG = 36,
         TYPE_EXPIRED = 0, /* in the type of a frame that must not go out any more: no type of the protocol */
 };
@@ -107,7 +106,7 @@ static void flow_send_stored(Flow *f, Line *line, BlockPool *pool, size_t budget
                         run = frame;
                         run_block = block;
                 }
-                wire_store_u64(frame + FRAME_SEQUENCE, f->next);
+                frame_set_sequence(frame, f->next);
                 flow_count(f, size);
                 n_run += size;
                 n += size;
@@ -170,7 +169,7 @@ static bool flow_first_is_done(const Flow *f) {
                 return false;
         if (frame_is_expired(frame))
                 return true;
-        sequence = wire_load_u64(frame + FRAME_SEQUENCE);
+        sequence = frame_get_sequence(frame);
         return sequence != 0 && sequence <= f->acked;
 }
 
@@ -201,23 +200,13 @@ bool flow_is_finished(const Flow *f) {
 }
 
 Sent *flow_take_delivered(Flow *f) {
-        Sent *first = f->outcomes, **last = &f->outcomes;
-
-        while (*last && (*last)->ordinal <= f->store.n_dropped)
-                last = &(*last)->next;
-        if (last == &f->outcomes)
-                return NULL;
-        f->outcomes = *last;
-        *last = NULL;
-        if (!f->outcomes)
-                f->outcomes_last = &f->outcomes;
-        return first;
+        return sent_take(&f->outcomes, &f->outcomes_last, f->store.n_dropped);
 }
 
 bool flow_expire(Flow *f, Sent *sent, BlockPool *pool) {
         Sent **p = &f->outcomes;
 
-        if (wire_load_u64(sent->frame + FRAME_SEQUENCE) != 0)
+        if (frame_get_sequence(sent->frame) != 0)
                 return false;
         while (*p != sent)
                 p = &(*p)->next;

@@ -40,7 +40,7 @@ struct Peer {
         PeerState state;
         uint32_t stream; /* the last number that was given to a bulk: they follow one another without a gap */
         Flow messages;
-        List bulks; /* of Flow: those that have begun in the order of their numbers, the others anywhere */
+        List bulks; /* of Flow */
 };
 
 /* Takes `bulk` over (may be NULL). */

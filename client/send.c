@@ -376,19 +376,19 @@ static void sender_put_store_in_line(Sender *s, Store *store, size_t budget) {
 
 static bool sender_put_unreliable(Sender *s) {
         uint64_t n_before = s->unreliable.n_bytes;
+        Sent *sent;
 
         if (store_is_empty(&s->unreliable))
                 return false;
         sender_put_store_in_line(s, &s->unreliable, SENDER_TURN_SIZE);
         s->n_queued -= n_before - s->unreliable.n_bytes;
-        while (s->unreliable_first && s->unreliable_first->ordinal <= s->unreliable.n_dropped) {
-                Sent *sent = s->unreliable_first;
+        sent = sent_take(&s->unreliable_first, &s->unreliable_last, s->unreliable.n_dropped);
+        while (sent) {
+                Sent *next = sent->next;
 
-                s->unreliable_first = sent->next;
-                if (!s->unreliable_first)
-                        s->unreliable_last = &s->unreliable_first;
                 sent->ordinal = s->line.n_put;
                 append_sent(&s->handed_last, sent);
+                sent = next;
         }
         return true;
 }
@@ -447,18 +447,8 @@ static void sender_fill(Sender *s) {
 }
 
 static void sender_written(Sender *s, size_t n) {
-        Sent *done = s->handed_first, **last = &s->handed_first;
-
         line_written(&s->line, &s->pool, n);
-        while (*last && (*last)->ordinal <= s->line.n_written)
-                last = &(*last)->next;
-        if (last == &s->handed_first)
-                return;
-        s->handed_first = *last;
-        *last = NULL;
-        if (!s->handed_first)
-                s->handed_last = &s->handed_first;
-        sender_tell(s, done, 0);
+        sender_tell(s, sent_take(&s->handed_first, &s->handed_last, s->line.n_written), 0);
 }
 
 bool sender_has_output(const Sender *s) {

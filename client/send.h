@@ -112,7 +112,6 @@ void sender_target_gone(Sender *s, uint64_t id, int error);
 
 /* ---- broadcast.c: our own broadcasts ---- */
 
-
 /* The next frame of a large one is put among the others. */
 int sender_broadcast_bulk(Sender *s, Flow *f); /* 0, -EAGAIN, -ENOMEM */
 /* Some have gone out. */
@@ -125,7 +124,6 @@ int sender_mark(Sender *s, uint64_t target);
 
 void sender_tell(Sender *s, Sent *sent, int result); /* a list */
 void sender_activate(Sender *s, Flow *f);
-
 void sender_drop_bulk(Sender *s, Flow *f, int result);
 Peer *sender_find_peer(const Sender *s, uint64_t id);
 Flow *sender_find_begun(const Sender *s, const Peer *peer, uint32_t stream);

@@ -80,6 +80,13 @@ size_t store_drop(Store *s, BlockPool *pool);
 /* All frames in order: `*block` and `*start` say where the search is; NULL in *block to begin with. NULL: no more. */
 uint8_t *store_walk(const Store *s, Block **block, size_t *start);
 
+/* Of a frame that lies there: its size, header included, and its number (0: it has not gone out yet). */
 static inline size_t frame_size(const uint8_t *frame) {
         return WIRE_HEADER_SIZE + wire_load_u32(frame);
+}
+static inline uint64_t frame_get_sequence(const uint8_t *frame) {
+        return wire_load_u64(frame + 24);
+}
+static inline void frame_set_sequence(uint8_t *frame, uint64_t sequence) {
+        wire_store_u64(frame + 24, sequence);
 }

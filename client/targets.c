@@ -7,16 +7,12 @@
 
 #include "client/send.h"
 
-static void sender_drop_store(Sender *s, Store *store) {
-        store_deinit(store, &s->pool);
-}
-
 void sender_link_lost(Sender *s) {
         s->is_up = false;
         s->n_queued -= s->unreliable.n_bytes;
         line_reset(&s->line, &s->pool);
-        sender_drop_store(s, &s->control);
-        sender_drop_store(s, &s->unreliable);
+        store_deinit(&s->control, &s->pool);
+        store_deinit(&s->unreliable, &s->pool);
         *s->handed_last = s->unreliable_first;
         sender_tell(s, s->handed_first, -ECONNRESET);
         s->handed_first = s->unreliable_first = NULL;
@@ -149,7 +145,7 @@ void sender_reset(Sender *s, int error) {
         sender_link_lost(s);
         while ((node = map_any(&s->peers)))
                 sender_target_gone(s, node->key, error);
-        s->n_queued -= broadcasts->store.cursor ? flow_get_unsent(broadcasts) : 0;
+        s->n_queued -= flow_get_unsent(broadcasts);
         while (!list_is_empty(&s->everyone.bulks))
                 sender_drop_bulk(s, container_of(s->everyone.bulks.next, Flow, of_peer), error);
         sender_tell(s, broadcasts->outcomes, error);
