@@ -18,8 +18,9 @@
  *
  * Errors that any function may return: -EINVAL (a bad argument, or NULL for a handle), -ENOMEM. Errors of all that need the
  * service: -ENOTCONN (never connected, or connection given up), -ECONNRESET (the session ended while the function waited).
- * Errors of all that block: -EDEADLK (called from inside a handler), -EINTR (a signal handler ran), -ENOBUFS (while it waited,
- * more came in than is kept for direct_receive() and direct_process(): 4 MiB and one message of the largest size). */
+ * Errors of all that block: -EDEADLK (called from inside a handler), -EINTR (a signal handler ran, or the program was stopped and
+ * continued), -ENOBUFS (while it waited, more came in than is kept for direct_receive() and direct_process(): 4 MiB and one message
+ * of the largest size). */
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What the library promises about messages, against a real service that is killed, and receivers that die. */
+/* What the library promises about messages, against a real service that is killed, and receivers that die, stop, or do not read. */
 
 #include <errno.h>
 #include <signal.h>
@@ -53,7 +53,12 @@ static pid_t fork_receiver(const char *name, uint32_t n, int *ret_fd) {
                     direct_connect(client, service.address) < 0 || write(fds[1], "c", 1) != 1)
                         _exit(1);
                 for (uint32_t i = 0; i < n; i++) {
-                        if (direct_receive(client, PATIENCE, &message) < 0)
+                        int r;
+
+                        do /* being stopped and continued interrupts what waits, although there is no signal handler */
+                                r = direct_receive(client, PATIENCE, &message);
+                        while (r == -EINTR);
+                        if (r < 0)
                                 _exit(2);
                         memcpy(&number, direct_message_get_data(message), sizeof(number));
                         if (number != i)
@@ -155,6 +160,42 @@ START_TEST(test_service_is_killed) {
 }
 END_TEST
 
+/* One that is stopped takes nothing more than its credit, and holds up nobody else. */
+START_TEST(test_receiver_is_stopped) {
+        DirectClient *a = client_connected("a");
+        Outcomes stopped = {}, running = {};
+        DirectSendOptions options = { .time_to_live_usec = 1, .handler = on_outcome, .userdata = &stopped };
+        static uint8_t data[60000];
+        uint64_t b_id, c_id;
+        int b_fd, c_fd;
+        pid_t b, c;
+
+        b = fork_receiver("b", 1, &b_fd);
+        c = fork_receiver("c", 1000, &c_fd);
+        expect_byte(b_fd, 'c');
+        expect_byte(c_fd, 'c');
+        b_id = find(a, "b");
+        c_id = find(a, "c");
+        kill(b, SIGSTOP);
+        for (unsigned i = 0; i < 20; i++)
+                ck_assert_int_eq(direct_send_async(a, b_id, 1, data, sizeof(data), on_outcome, &stopped), 0);
+        for (uint32_t i = 0; i < 1000; i++)
+                send_number(a, c_id, i, &running);
+        RUN_UNTIL(a, NULL, running.n_delivered == 1000);
+        expect_byte(c_fd, 'd');
+        /* Behind the others that wait for credit, so it has no chance */
+        ck_assert_int_eq(direct_send_with(a, b_id, 1, data, sizeof(data), &options, sizeof(options)), 0);
+        RUN_UNTIL(a, NULL, stopped.n_expired == 1);
+        ck_assert_uint_eq(outcomes_sum(&stopped), 1);
+        kill(b, SIGCONT);
+        RUN_UNTIL(a, NULL, stopped.n_delivered == 1);
+        end_receiver(b, b_fd);
+        RUN_UNTIL(a, NULL, outcomes_sum(&stopped) == 21);
+        end_receiver(c, c_fd);
+        direct_client_free(a);
+}
+END_TEST
+
 /* Broadcasts while the receiver's link is down come when it is back. */
 START_TEST(test_broadcasts_are_had_again) {
         DirectClient *a = client_connected("a"), *b = client_connected("b");
@@ -181,4 +222,4 @@ START_TEST(test_broadcasts_are_had_again) {
 END_TEST
 
 TEST_MAIN_FIXTURE("client-delivery", service_setup, service_teardown, test_receiver_dies, test_service_is_killed,
-                  test_broadcasts_are_had_again)
+                  test_receiver_is_stopped, test_broadcasts_are_had_again)
