@@ -67,31 +67,126 @@ static int sender_lost(Sender *s, uint64_t target, uint64_t first, uint64_t last
         return sender_control(s, &header, payload);
 }
 
+/* Who has asked already has thought better of it: its last word counts. */
 int sender_resend(Sender *s, uint64_t target, uint64_t first, uint64_t last) {
-        const Flow *f = &s->everyone.messages;
-        Block *block = NULL;
-        size_t start = 0, n = 0;
-        int r = 0;
+        uint64_t sent = s->everyone.messages.sent;
+        Resend *r;
+        MapNode *node;
 
-        if (first == 0)
-                first = 1;
-        if (last == 0 || last > f->sent)
-                last = f->sent;
-        if (first <= f->acked && first <= last)
-                r = sender_lost(s, target, first, f->acked < last ? f->acked : last);
-        for (const uint8_t *frame; r >= 0 && n < SENDER_RESEND_MAX && (frame = store_walk(&f->store, &block, &start));) {
-                uint64_t sequence = frame_get_sequence(frame);
-                WireHeader header;
-
-                if (sequence == 0 || sequence > last)
-                        break;
-                if (sequence < first)
-                        continue;
-                wire_header_load(frame, &header);
-                header.target = target;
-                header.flags |= WIRE_BROADCAST;
-                r = sender_control(s, &header, frame + WIRE_HEADER_SIZE);
-                n += WIRE_HEADER_SIZE + header.length;
+        node = map_find(&s->resends, target);
+        r = node ? container_of(node, Resend, by_target) : NULL;
+        if (!r) {
+                r = malloc(sizeof(*r));
+                if (!r)
+                        return -ENOMEM;
+                *r = (Resend) {};
+                map_insert(&s->resends, &r->by_target, target);
+                list_append(&s->resending, &r->resending);
         }
-        return r < 0 ? r : sender_mark(s, target);
+        r->next = first > 0 ? first : 1;
+        r->last = last > 0 && last < sent ? last : sent;
+        r->n_bytes = 0;
+        r->block = NULL;
+        return 0;
+}
+
+static void resend_free(Sender *s, Resend *r) {
+        map_remove(&s->resends, &r->by_target);
+        list_remove(&r->resending);
+        free(r);
+}
+
+void sender_drop_resend(Sender *s, uint64_t target) {
+        MapNode *node;
+
+        node = map_find(&s->resends, target);
+        if (node)
+                resend_free(s, container_of(node, Resend, by_target));
+}
+
+void sender_drop_resends(Sender *s) {
+        while (!list_is_empty(&s->resending))
+                resend_free(s, container_of(s->resending.next, Resend, resending));
+}
+
+/* The frame `next`, which is kept. */
+static const uint8_t *resend_find(const Sender *s, Resend *r) {
+        const uint8_t *frame;
+
+        if (r->block)
+                return r->block->data + r->start;
+        while ((frame = store_walk(&s->everyone.messages.store, &r->block, &r->start)))
+                if (frame_get_sequence(frame) >= r->next)
+                        break;
+        return frame;
+}
+
+/* The header is another, the payload lies where it lay. -ENOMEM: not now. */
+static int resend_put(Sender *s, Resend *r, const uint8_t *frame) {
+        Block *copy;
+        WireHeader header;
+
+        copy = block_new(&s->pool, WIRE_HEADER_SIZE);
+        if (!copy)
+                return -ENOMEM;
+        wire_header_load(frame, &header);
+        header.target = r->by_target.key;
+        header.flags |= WIRE_BROADCAST;
+        wire_header_store(copy->data, &header);
+        line_put(&s->line, &s->pool, copy, copy->data, WIRE_HEADER_SIZE, header.length > 0);
+        if (header.length > 0)
+                line_put(&s->line, &s->pool, r->block, frame + WIRE_HEADER_SIZE, header.length, false);
+        block_unref(&s->pool, copy);
+        r->n_bytes += WIRE_HEADER_SIZE + header.length;
+        r->next++;
+        if (r->next <= r->last)
+                (void) store_walk(&s->everyone.messages.store, &r->block, &r->start);
+        return 0;
+}
+
+/* What is not kept any more: the receiver is told. 1: it has to go out before the rest; 0: there is nothing to tell. */
+static int resend_skip(Sender *s, Resend *r) {
+        uint64_t lost = s->everyone.messages.acked < r->last ? s->everyone.messages.acked : r->last;
+        int e;
+
+        if (r->next > lost)
+                return 0;
+        e = sender_lost(s, r->by_target.key, r->next, lost);
+        if (e < 0)
+                return e;
+        r->next = lost + 1;
+        r->block = NULL;
+        return 1;
+}
+
+bool sender_put_resend(Sender *s) {
+        size_t n_end;
+        Resend *r;
+        int e;
+
+        if (list_is_empty(&s->resending))
+                return false;
+        r = container_of(s->resending.next, Resend, resending);
+        list_remove(&r->resending);
+        list_append(&s->resending, &r->resending);
+        n_end = r->n_bytes + SENDER_TURN_SIZE;
+        e = resend_skip(s, r);
+        if (e > 0)
+                return true;
+        while (e >= 0 && r->next <= r->last && r->n_bytes < SENDER_RESEND_MAX && r->n_bytes < n_end && !line_is_full(&s->line)) {
+                const uint8_t *frame = resend_find(s, r);
+
+                if (frame)
+                        e = resend_put(s, r, frame);
+                else
+                        r->next = r->last + 1;
+        }
+        if (e >= 0 && r->next <= r->last && r->n_bytes < SENDER_RESEND_MAX)
+                return true;
+        if (e >= 0)
+                e = sender_mark(s, r->by_target.key);
+        if (e < 0)
+                return false;
+        resend_free(s, r);
+        return true;
 }

@@ -14,7 +14,6 @@
 
 enum {
         SENDER_WRITES_MAX = 8, /* in one turn of the loop */
-        SENDER_TURN_SIZE = 64 * 1024, /* of small messages, before it is a bulk's turn */
 };
 
 void sender_init(Sender *s, int epoll_fd, const SenderCallbacks *callbacks, void *userdata) {
@@ -23,6 +22,7 @@ void sender_init(Sender *s, int epoll_fd, const SenderCallbacks *callbacks, void
         s->handed_last = &s->handed_first;
         list_init(&s->active);
         list_init(&s->expiring);
+        list_init(&s->resending);
         list_init(&s->everyone.bulks);
         s->everyone.state = PEER_HELD;
         flow_init(&s->everyone.messages, &s->everyone, NULL, UINT64_MAX);
@@ -34,6 +34,7 @@ void sender_deinit(Sender *s) {
         map_deinit(&s->peers);
         map_deinit(&s->by_handle);
         map_deinit(&s->by_stream);
+        map_deinit(&s->resends);
         block_pool_deinit(&s->pool);
 }
 
@@ -443,6 +444,7 @@ static void sender_fill(Sender *s) {
                 sender_put_store_in_line(s, &s->control, SIZE_MAX);
                 any = sender_put_unreliable(s);
                 any |= sender_put_flow(s);
+                any |= sender_put_resend(s);
         }
 }
 
@@ -452,14 +454,15 @@ static void sender_written(Sender *s, size_t n) {
 }
 
 bool sender_has_output(const Sender *s) {
-        return s->line.n_bytes > 0 || !store_is_empty(&s->control) || !store_is_empty(&s->unreliable) || !list_is_empty(&s->active);
+        return s->line.n_bytes > 0 || !store_is_empty(&s->control) || !store_is_empty(&s->unreliable) || !list_is_empty(&s->active) ||
+               !list_is_empty(&s->resending);
 }
 
 bool sender_is_empty(const Sender *s) {
         MapNode *node = NULL;
 
         if (s->line.n_bytes > 0 || !store_is_empty(&s->control) || !store_is_empty(&s->unreliable) || s->handed_first ||
-            s->everyone.messages.store.cursor)
+            s->everyone.messages.store.cursor || !list_is_empty(&s->resending))
                 return false;
         while ((node = map_next(&s->peers, node)))
                 if (!store_is_empty(&container_of(node, Peer, by_id)->messages.store))

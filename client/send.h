@@ -38,6 +38,8 @@ typedef struct Sender {
         uint32_t handle; /* the last that was given */
 
         Peer everyone;            /* its `messages` are our broadcasts: sent once, and kept for those who missed some */
+        Map resends;              /* of Resend, by target: who has asked for some */
+        List resending;           /* the same, in turn */
         uint64_t broadcast_before; /* the number of the last one before the present instance of the service */
 
         uint64_t n_queued; /* what the program gave and is not done with */
@@ -55,6 +57,7 @@ enum {
         SENDER_BROADCASTS_MAX = 4 * 1024 * 1024,
         /* Sent again at one request: a slow receiver asks for more when it has dealt with that */
         SENDER_RESEND_MAX = 256 * 1024,
+        SENDER_TURN_SIZE = 64 * 1024, /* of small messages, before it is another's turn */
 };
 
 void sender_init(Sender *s, int epoll_fd, const SenderCallbacks *callbacks, void *userdata);
@@ -112,12 +115,28 @@ void sender_target_gone(Sender *s, uint64_t id, int error);
 
 /* ---- broadcast.c: our own broadcasts ---- */
 
+/* A receiver has missed some: frames from `next` to `last` are to go out again to it, and a MARK behind them. Nothing is copied
+ * before it is their turn, so it does not matter how many ask. */
+typedef struct Resend {
+        MapNode by_target;
+        List resending;
+        uint64_t next, last;
+        size_t n_bytes; /* so far */
+        Block *block;   /* where the frame `next` lies in the store, while that keeps it; NULL: not looked for yet */
+        size_t start;
+} Resend;
+
 /* The next frame of a large one is put among the others. */
 int sender_broadcast_bulk(Sender *s, Flow *f); /* 0, -EAGAIN, -ENOMEM */
 /* Some have gone out. */
 void sender_trim_broadcasts(Sender *s);
 /* A receiver has missed some. 0 or -ENOMEM. */
 int sender_resend(Sender *s, uint64_t target, uint64_t first, uint64_t last);
+/* Puts in line what the next in turn of those who have asked is to get. False: nobody waits, or there is no memory for it now. */
+bool sender_put_resend(Sender *s);
+/* It will ask again, if it comes back. All will, since the link is lost. */
+void sender_drop_resend(Sender *s, uint64_t target);
+void sender_drop_resends(Sender *s);
 int sender_mark(Sender *s, uint64_t target);
 
 /* ---- for these three files ---- */

@@ -322,6 +322,8 @@ int session_welcome(DirectClient *client, const WireHeader *header, const uint8_
         watches_renew(&client->watches);
         if (heard_renew(&client->intake) < 0)
                 client_put_off(client);
+        if (is_resumed && !sender_has_output(&client->sender)) /* the service wants to see that we have heard it */
+                (void) sender_control(&client->sender, &(WireHeader) { .type = WIRE_PONG }, NULL);
         client_push_event(client, &(DirectEvent) { .type = DIRECT_EVENT_CONNECTED, .resumed = is_resumed, .id = s->id,
                                                    .epoch = s->epoch, .name = client->name });
         return 0;

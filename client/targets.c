@@ -13,6 +13,7 @@ void sender_link_lost(Sender *s) {
         line_reset(&s->line, &s->pool);
         store_deinit(&s->control, &s->pool);
         store_deinit(&s->unreliable, &s->pool);
+        sender_drop_resends(s);
         *s->handed_last = s->unreliable_first;
         sender_tell(s, s->handed_first, -ECONNRESET);
         s->handed_first = s->unreliable_first = NULL;
@@ -98,6 +99,7 @@ void sender_target_alive(Sender *s, uint64_t id) {
 void sender_target_away(Sender *s, uint64_t id) {
         Peer *peer;
 
+        sender_drop_resend(s, id);
         peer = sender_find_peer(s, id);
         if (!peer)
                 return;
@@ -129,6 +131,7 @@ static void sender_fail_peer(Sender *s, Peer *peer, int error) {
 void sender_target_gone(Sender *s, uint64_t id, int error) {
         Peer *peer;
 
+        sender_drop_resend(s, id);
         peer = sender_find_peer(s, id);
         if (!peer)
                 return;

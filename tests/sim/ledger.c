@@ -159,7 +159,7 @@ static bool ledger_data(Conn *c, const WireHeader *h) {
                                      .source = f->source,
                                      .target = f->target,
                                      .stream = f->stream,
-                                     .credit = c->ledger->initial_credit,
+                                     .credit = f->credit, /* it may be the old one, sent again, that was in line */
                                      .may_begin_anew = true };
         is_again = h->sequence <= f->sent;
         if (h->target == WIRE_TARGET_BROADCAST) {
