@@ -42,6 +42,7 @@ static void send_welcome(Link *l) {
 /* The session is a member: everybody is told, the newcomer last, so that its WELCOME has the epoch that includes it. */
 static void welcome(Link *l, bool resumed) {
         l->state = LINK_UP;
+        l->unconfirmed = resumed;
         link_set_dirty(l);
         liveness_begin(l);
         send_welcome(l);

@@ -175,6 +175,8 @@ void link_input(Link *l, uint8_t *data, size_t size) {
                 Session *s = l->session;
                 size_t taken = take_frames(l, data + n, size - n);
 
+                if (taken > 0)
+                        l->unconfirmed = false;
                 r->load.counters.bytes_in += taken;
                 if (l->session == s)
                         s->bytes_in += taken;

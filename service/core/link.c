@@ -211,6 +211,11 @@ void link_hang_up(Link *l) {
                 pause_forget(l); /* and each batch is judged anew */
 }
 
+/* A peer that has waited too long for its WELCOME closes, and connects again: that is no death of the program. */
+static bool was_given_up(const Link *l, LinkEnd how) {
+        return how == LINK_EOF && l->unconfirmed;
+}
+
 void link_end(Link *l, LinkEnd how) {
         Session *s = l->state == LINK_UP ? l->session : NULL;
         Router *r = l->router;
@@ -218,7 +223,7 @@ void link_end(Link *l, LinkEnd how) {
         link_kill(l);
         if (!s)
                 return;
-        switch (how) {
+        switch (was_given_up(l, how) ? LINK_TIMEOUT : how) {
         case LINK_EOF:
                 router_end_session(r, s, WIRE_REASON_DIED, "");
                 break;

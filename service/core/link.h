@@ -40,6 +40,7 @@ struct Link {
         bool ping_outstanding;
         bool leaving;        /* the peer has closed; what it sent before is read, in spite of full outboxes within a bound */
         bool probed;         /* somebody waits for its name */
+        bool unconfirmed;    /* it has resumed a session, and nothing shows yet that the peer has read its WELCOME */
         bool failed;         /* there was no memory for what it should get: its stream has a hole, it ends with the turn */
         bool skips_broadcasts; /* has been over its high-water mark for too long */
         Framer framer;

@@ -198,6 +198,18 @@ START_TEST(test_resume) {
 }
 END_TEST
 
+/* Who has nothing else to say to a WELCOME says so. */
+START_TEST(test_resume_confirmed) {
+        WireHello hello;
+
+        fake_connect(&fake, client);
+        fake_close(&fake);
+        expect_hello(&hello);
+        fake_send_welcome(&fake, 1, "me");
+        fake_expect(&fake, client, WIRE_PONG, &frame);
+}
+END_TEST
+
 START_TEST(test_resume_refused) {
         WireHello hello;
 
@@ -300,5 +312,5 @@ START_TEST(test_descriptors) {
 END_TEST
 
 TEST_MAIN_FIXTURE("client-session", setup, teardown, test_hello, test_refused, test_not_a_service, test_kicked,
-                  test_kicked_while_writing, test_resume, test_resume_refused, test_goodbye_delay, test_replaced,
+                  test_kicked_while_writing, test_resume, test_resume_confirmed, test_resume_refused, test_goodbye_delay, test_replaced,
                   test_no_reconnect, test_ping, test_descriptors)

@@ -94,7 +94,7 @@ void fake_send(FakeLink *l, WireHeader header, const void *payload);
 void fake_hello(FakeLink *l, const char *name);
 void fake_hello_full(FakeLink *l, const WireHello *hello);
 WireHello fake_hello_init(const char *name);
-/* Resumes what `was` had. */
+/* Resumes what `was` had, and confirms that, as a client does that has read its WELCOME. */
 void fake_resume(FakeLink *l, const FakeLink *was, const char *name);
 void fake_token(uint64_t id, WireText name, const char *principal, uint8_t ret[static WIRE_TOKEN_SIZE]);
 void fake_data(FakeLink *l, uint64_t target, uint64_t sequence, const char *text);

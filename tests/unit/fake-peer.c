@@ -61,6 +61,7 @@ void fake_resume(FakeLink *l, const FakeLink *was, const char *name) {
         hello.resume_id = was->id;
         memcpy(hello.resume_token, was->token, sizeof(hello.resume_token));
         fake_hello_full(l, &hello);
+        fake_simple(l, WIRE_PONG, 0, 0);
 }
 
 void fake_data(FakeLink *l, uint64_t target, uint64_t sequence, const char *text) {

@@ -361,6 +361,27 @@ START_TEST(waiting_ends) {
 }
 END_TEST
 
+/* Who gives up waiting for the WELCOME of a resume has not died; who has said anything since has. */
+START_TEST(a_resume_that_was_given_up) {
+        FakeLink *a = fake_client(net, "a"), *b = fake_open(net), *c = fake_open(net);
+        WireHello hello = fake_hello_init("a");
+
+        fake_close(a, LINK_TIMEOUT);
+        fake_net_run(net);
+        hello.resume_id = a->id;
+        memcpy(hello.resume_token, a->token, sizeof(hello.resume_token));
+        fake_hello_full(b, &hello);
+        fake_close(b, LINK_EOF);
+        fake_net_run(net);
+        ck_assert_ptr_nonnull(sessions_find(&net->router->sessions, a->id));
+        ck_assert_int_eq(sessions_find(&net->router->sessions, a->id)->state, WIRE_STATE_AWAY);
+        fake_resume(c, a, "a");
+        fake_close(c, LINK_EOF);
+        fake_net_run(net);
+        ck_assert_ptr_null(sessions_find(&net->router->sessions, a->id));
+}
+END_TEST
+
 /* A newcomer takes the name of an away session, which is then gone. */
 START_TEST(the_name_of_an_away_session) {
         FakeLink *a = fake_client(net, "a"), *b = fake_open(net);
@@ -414,5 +435,6 @@ END_TEST
 
 TEST_MAIN_FIXTURE("handshake", setup, teardown, a_welcome, nothing_passes_a_welcome, given_names_are_unique, versions, names, malformed,
                   byte_by_byte, no_hello_in_time, full, a_stopping_service_takes_nobody, probe_is_answered, probe_is_not_answered, probe_fails,
-                  held_back, held_back_goodbyes, waiting_ends, the_name_of_an_away_session, a_refused_newcomer_takes_no_name,
+                  held_back, held_back_goodbyes, waiting_ends, a_resume_that_was_given_up, the_name_of_an_away_session,
+                  a_refused_newcomer_takes_no_name,
                   bytes_behind_the_end_are_thrown_away)
