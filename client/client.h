@@ -34,6 +34,7 @@ struct DirectClient {
         uint64_t send_timeout;
         bool reconnect;
         bool was_refused; /* -EAGAIN was returned, and DIRECT_EVENT_WRITABLE is due */
+        uint64_t refused_size; /* of the largest message that it was returned for */
         bool flush_is_due;      /* something was queued since the last ping of direct_flush() */
         uint32_t flush_tag;     /* of that ping, */
         uint32_t flush_tag_back; /* and of its last answer */
@@ -85,6 +86,9 @@ void client_taken(DirectClient *client, DirectMessage *message);
 
 /* What the send buffer holds */
 uint64_t client_get_queued(const DirectClient *client);
+
+/* True if a message of `size` would be taken now. */
+bool client_has_room(const DirectClient *client, uint64_t size);
 
 /* Room in the send buffer for a message: 0; -EAGAIN, or -ETIMEDOUT and what else waiting can end with; -ENOTCONN. */
 int client_reserve(DirectClient *client, size_t size);

@@ -156,7 +156,7 @@ enum {
         DIRECT_EVENT_DISCONNECTED = 2, /* the link is lost or the service said GOODBYE: reason, text. Reconnects if that is on */
         DIRECT_EVENT_KICKED = 3,       /* an administrator ended this client: text is the reason given. Does not reconnect */
         DIRECT_EVENT_FAILED = 4,       /* connection given up: error (negative errno), text */
-        DIRECT_EVENT_WRITABLE = 5,     /* after -EAGAIN: the send buffer has room again */
+        DIRECT_EVENT_WRITABLE = 5,     /* after -EAGAIN: there is room for what was refused, and half of the send buffer is free */
         DIRECT_EVENT_JOINED = 6,       /* of watched clients: id, name */
         DIRECT_EVENT_LEFT = 7,         /* id, name, reason */
         DIRECT_EVENT_AWAY = 8,

@@ -60,8 +60,11 @@ static bool client_read(DirectClient *client) {
         return r > 0;
 }
 
+/* Not before there is room for all that was refused: else who is told tries in vain, and is told again, without an end. And not for
+ * every little bit of room. */
 static void client_tell_writable(DirectClient *client) {
-        if (!client->was_refused || client_get_queued(client) > client->send_buffer / 2)
+        if (!client->was_refused || client_get_queued(client) > client->send_buffer / 2 ||
+            !client_has_room(client, client->refused_size))
                 return;
         client->was_refused = false;
         client_push_event(client, &(DirectEvent) { .type = DIRECT_EVENT_WRITABLE });
@@ -86,7 +89,6 @@ bool client_write(DirectClient *client) {
         }
         if (r == 0)
                 client->output_since = USEC_NEVER;
-        client_tell_writable(client);
         return r > 0;
 }
 
@@ -133,7 +135,7 @@ int client_turn(DirectClient *client, int timeout) {
         /* Acknowledgements alone wait for what the program has to say */
         if (sender_has_output(&client->sender) && (!client->link.is_blocked || (events & EPOLLOUT)))
                 more |= client_write(client);
-        client_tell_writable(client); /* an acknowledgement makes room, too */
+        client_tell_writable(client); /* here, so that it is told in this call of direct_process() */
         return more;
 }
 
@@ -170,6 +172,7 @@ static uint64_t client_get_deadline(const DirectClient *client) {
 void client_arm(DirectClient *client, bool with_pending) {
         if (link_watch(&client->link, client_get_mask(client)) < 0)
                 client_link_failed(client, -EIO);
+        client_tell_writable(client); /* whatever has made room */
         poller_set_timer(&client->poller, with_pending && client_is_pending(client) ? 0 : client_get_deadline(client));
 }
 

@@ -134,7 +134,8 @@ void sender_trim_broadcasts(Sender *s);
 int sender_resend(Sender *s, uint64_t target, uint64_t first, uint64_t last);
 /* Puts in line what the next in turn of those who have asked is to get. False: nobody waits, or there is no memory for it now. */
 bool sender_put_resend(Sender *s);
-/* It will ask again, if it comes back. All will, since the link is lost. */
+/* It is gone. All will ask again, since the link is lost. (One that is away has perhaps asked after it came back: a RESEND overtakes
+ * the PRESENCE.) */
 void sender_drop_resend(Sender *s, uint64_t target);
 void sender_drop_resends(Sender *s);
 int sender_mark(Sender *s, uint64_t target);

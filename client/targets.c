@@ -99,7 +99,6 @@ void sender_target_alive(Sender *s, uint64_t id) {
 void sender_target_away(Sender *s, uint64_t id) {
         Peer *peer;
 
-        sender_drop_resend(s, id);
         peer = sender_find_peer(s, id);
         if (!peer)
                 return;

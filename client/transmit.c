@@ -25,7 +25,7 @@ void client_output(DirectClient *client) {
                 (void) client_write(client);
 }
 
-static bool client_has_room(const DirectClient *client, uint64_t size) {
+bool client_has_room(const DirectClient *client, uint64_t size) {
         uint64_t n_queued = client_get_queued(client);
 
         return n_queued == 0 || usec_add(n_queued, size) <= client->send_buffer;
@@ -45,6 +45,8 @@ int client_reserve(DirectClient *client, size_t size) {
         if (client_has_room(client, wanted))
                 return 0;
         if (client->send_timeout == 0 || client->is_dispatching) {
+                if (!client->was_refused || size > client->refused_size)
+                        client->refused_size = size;
                 client->was_refused = true;
                 return -EAGAIN;
         }

@@ -75,7 +75,7 @@ static void run_range(uint64_t from, uint64_t n, Progress *progress) {
                 Plan *p = plan_new(seed, with_faults);
 
                 progress->seed = seed;
-                alarm(20);
+                alarm(60);
                 run_plan(p, &progress->result);
                 plan_free(p);
                 progress->n_sent += progress->result.n_sent;
@@ -136,7 +136,6 @@ int main(int argc, char **argv) {
                 { "verbose", no_argument, NULL, 'v' },
                 { "bug", required_argument, NULL, 'b' },
                 { "faults", required_argument, NULL, 'F' },
-                { "ignore", required_argument, NULL, 'i' },
                 { "keep-going", no_argument, NULL, 'k' },
                 { "no-shrink", no_argument, NULL, 'S' },
                 { "forgetful", no_argument, NULL, 'g' },
@@ -177,9 +176,6 @@ int main(int argc, char **argv) {
                         break;
                 case 'k':
                         goes_on = true;
-                        break;
-                case 'i':
-                        world_ignore(optarg);
                         break;
                 case 'S':
                         with_shrinking = false;

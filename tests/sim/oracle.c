@@ -366,8 +366,8 @@ void oracle_check_client(Actor *a) {
         /* One message is taken when there is less than that, and replies are taken always */
         if (direct_get_queued(a->client) > limit + 4 * 1024 * 1024)
                 world_violation("c%u holds %" PRIu64 " bytes", a->number, direct_get_queued(a->client));
-        if (a->wants_writable && !a->is_finished && direct_get_queued(a->client) <= limit / 2 && !actor_is_readable(a) &&
-            !oracle.with_starvation)
+        if (a->wants_writable && !a->is_finished && direct_get_queued(a->client) <= limit / 2 &&
+            client_has_room(a->client, a->client->refused_size) && !actor_is_readable(a) && !oracle.with_starvation)
                 world_violation("c%u has room for more and was not told", a->number);
 }
 

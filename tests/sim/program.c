@@ -137,6 +137,7 @@ static int program_stream(Actor *a, Message *m, const uint8_t *data) {
                 size_t n = m->size - done < piece ? m->size - done : piece;
 
                 INSIDE(r = direct_stream_write(a->client, stream, data + done, n));
+                a->wants_writable = a->wants_writable || r == -EAGAIN;
         }
         m->is_cut_short = r < 0;
         INSIDE(r = direct_stream_end_async(a->client, stream, m->has_handler ? sent : NULL, m));

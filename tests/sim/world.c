@@ -11,7 +11,6 @@
 
 enum {
         WORLD_EVENTS_MAX = 3000000, /* of one run: far more than any should need, so it goes round in circles */
-        WORLD_IGNORED_MAX = 16,
 };
 
 typedef struct Event {
@@ -32,8 +31,6 @@ static struct {
 
 uint64_t world_now;
 bool world_verbose;
-static const char *ignored[WORLD_IGNORED_MAX];
-static size_t n_ignored;
 
 void sim_fail(const char *file, int line, const char *what) {
         fprintf(stderr, "%s:%d: not true: %s (seed %" PRIu64 ")\n", file, line, what, world.seed);
@@ -137,30 +134,11 @@ void world_say(const char *format, ...) {
         putchar('\n');
 }
 
-static bool is_ignored(const char *format, va_list ap) {
-        char text[SIM_VIOLATION_MAX];
-
-        vsnprintf(text, sizeof(text), format, ap);
-        for (size_t i = 0; i < n_ignored; i++)
-                if (strstr(text, ignored[i]))
-                        return true;
-        return false;
-}
-
-void world_ignore(const char *text) {
-        sim_require(n_ignored < WORLD_IGNORED_MAX);
-        ignored[n_ignored++] = text;
-}
-
 void world_violation(const char *format, ...) {
-        bool ignores;
         size_t n;
         va_list ap;
 
-        va_start(ap, format);
-        ignores = is_ignored(format, ap);
-        va_end(ap);
-        if (ignores || world.violation[0])
+        if (world.violation[0])
                 return;
         n = (size_t) snprintf(world.violation, sizeof(world.violation), "at %.6f s: ", (double) (world_now - SIM_START) / 1e6);
         va_start(ap, format);

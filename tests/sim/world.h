@@ -73,8 +73,6 @@ void world_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Something is not as it must be: the first one counts. */
 void world_violation(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* Violations with this in their text do not count: for defects that are known. Keeps the pointer. */
-void world_ignore(const char *text);
 const char *world_get_violation(void); /* NULL: none */
 
 /* A condition of the simulation itself, not of what it tests */
