@@ -25,7 +25,8 @@ typedef struct Session {
         uint64_t deadline;   /* PAUSING: when to connect; CONNECTING, GREETING: when to give up; else USEC_NEVER */
         uint64_t attempt_end; /* until when a full local queue is retried */
         uint64_t up_since;
-        unsigned n_lost; /* links in a row that did not last; the delay doubles with each */
+        uint64_t down_since; /* when the last link was lost */
+        unsigned n_lost; /* links in a row that did not last, and attempts that failed; the delay doubles with each */
         uint64_t random;
 
         uint64_t id;
