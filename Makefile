@@ -32,6 +32,7 @@ help:
 	@echo 'make valgrind  the unit tests, and services that the conformance tests talk to, under valgrind'
 	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) (needs clang)'
 	@echo 'make nemesis   1,000 kills of the service in an exchange of 20 clients, and in a transfer of 8 GiB; or less: NEMESIS=--kills=100'
+	@echo 'make herd      1,000 clients that lose their service at once and come back; or more: HERD=--clients=5000'
 	@echo 'make bench     the benchmarks'
 	@echo 'make install   install below PREFIX=$(PREFIX) (DESTDIR= for packagers)'
 	@echo 'make clean     remove the build directories'
@@ -91,6 +92,12 @@ nemesis: setup-check all
 	$(PYTHON) -B tests/nemesis/nemesis.py --kills=1000 --others=100 --clients=20 --messages=1000000 --size-file=8589934592 \
 	        --gap=2 --directory=$(NEMESIS_DIRECTORY) $(NEMESIS)
 
+# Each fails when a message is delivered later than 2 s after a restart, so the machine should have nothing else to do.
+herd: setup-check all
+	$(BUILD)/tests/nemesis/herd --service=$(BUILD)/service/directserver --within=2000 $(HERD)
+	$(BUILD)/tests/nemesis/herd --service=$(BUILD)/service/directserver --within=2000 --local $(HERD)
+	$(BUILD)/tests/nemesis/herd --service=$(BUILD)/service/directserver --within=2000 --term $(HERD)
+
 bench: all
 	@rm -f $(BUILD)/meson-logs/benchmarklog.json
 	@if meson test -C $(BUILD) --no-rebuild --benchmark --list 2>&1 | grep -qx 'No tests defined.'; then \
@@ -106,4 +113,4 @@ clean:
 	rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_FUZZ)
 
 .NOTPARALLEL:
-.PHONY: all help setup setup-check setup-asan setup-valgrind setup-fuzz demo check sanitize valgrind fuzz nemesis bench install clean
+.PHONY: all help setup setup-check setup-asan setup-valgrind setup-fuzz demo check sanitize valgrind fuzz nemesis herd bench install clean
