@@ -11,6 +11,7 @@
 #include "client/client.h"
 
 #define CLIENT_RETRY_USEC (20 * USEC_PER_MSEC) /* soon, and no busy waiting */
+#define CLIENT_PAUSE_USEC USEC_PER_MSEC /* beside so much work between two messages the write of an acknowledgement costs nothing */
 
 enum {
         CLIENT_DISPATCH_MAX = 1024, /* handlers that one direct_process() calls: the program's other work has its turn */
@@ -102,14 +103,30 @@ void client_taken(DirectClient *client, DirectMessage *message) {
         if (!message->receipt.flow)
                 return;
         intake_take(&message->receipt);
+        client->flush_is_due = true;
         if (client->output_since == USEC_NEVER)
                 client->output_since = usec_now(); /* the acknowledgement */
+}
+
+bool client_pauses(const DirectClient *client) {
+        return usec_now() - client->taken_at > CLIENT_PAUSE_USEC;
+}
+
+void client_taken_from_inbox(DirectClient *client, DirectMessage *message) {
+        bool is_slow = client_pauses(client);
+
+        client_taken(client, message);
+        client->taken_at = usec_now();
+        /* That of a request goes out with its reply: nobody can be told earlier that it was dealt with */
+        if (!message->is_request && (is_slow || !client->inbox.messages.first) && intake_is_due(&client->intake) &&
+            client->session.state == SESSION_UP && !client->link.is_blocked)
+                (void) client_write(client);
 }
 
 static void message_deliver(DirectClient *client, Notice *notice) {
         DirectMessage *message = container_of(notice, DirectMessage, notice);
 
-        client_taken(client, message);
+        client_taken_from_inbox(client, message);
         client->message_handler(client, message, client->message_userdata);
 }
 

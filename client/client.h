@@ -39,6 +39,7 @@ struct DirectClient {
         uint32_t flush_tag;     /* of that ping, */
         uint32_t flush_tag_back; /* and of its last answer */
         uint64_t retry_at; /* there was no memory, or the service was overloaded: what was put off is tried again; USEC_NEVER: nothing was */
+        uint64_t taken_at;     /* when the program was given the last message or reply */
         uint64_t output_since; /* when the first of what is to be written was queued; USEC_NEVER: nothing is */
 
         void *userdata;
@@ -81,6 +82,13 @@ void client_put_off(DirectClient *client);
 
 /* A message is being handed to the program. */
 void client_taken(DirectClient *client, DirectMessage *message);
+
+/* The program spends more time with a message than a write costs: acknowledgements do not wait for its next. */
+bool client_pauses(const DirectClient *client);
+
+/* The same as client_taken() for one of the inbox. If the program pauses, or it is the last for now, its sender is told before the
+ * program has it, who knows for how long. */
+void client_taken_from_inbox(DirectClient *client, DirectMessage *message);
 
 /* transmit.c */
 

@@ -38,6 +38,7 @@ typedef struct Flow {
 struct Peer {
         MapNode by_id;
         PeerState state;
+        bool is_refused; /* by policy, for good: what number a frame would have now nobody can tell */
         uint32_t stream; /* the last number that was given to a bulk: they follow one another without a gap */
         Flow messages;
         List bulks; /* of Flow */

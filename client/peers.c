@@ -127,7 +127,7 @@ void client_bounce(DirectClient *client, const WireHeader *header) {
                 break;
         case WIRE_BOUNCE_POLICY:
                 questions_finish_calls(&client->questions, header->target, error);
-                sender_target_gone(&client->sender, header->target, error);
+                sender_target_refused(&client->sender, header->target);
                 break;
         case WIRE_BOUNCE_OVERLOADED:
                 sender_target_away(&client->sender, header->target);

@@ -181,6 +181,8 @@ static int sender_add_bulk(Sender *s, Bulk *bulk) {
         Flow *f;
 
         peer = sender_get_peer(s, bulk->envelope.target);
+        if (peer && peer->is_refused)
+                return -EACCES;
         f = peer ? malloc(sizeof(*f)) : NULL;
         if (!f)
                 return -ENOMEM;
@@ -250,6 +252,8 @@ int sender_message(Sender *s, const Envelope *envelope, const void *data, size_t
                 peer = sender_get_peer(s, envelope->target);
                 if (!peer)
                         return -ENOMEM;
+                if (peer->is_refused)
+                        return -EACCES;
                 store = &peer->messages.store;
         }
         frame = sender_put(s, store, &header, data);

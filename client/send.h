@@ -63,7 +63,7 @@ enum {
 void sender_init(Sender *s, int epoll_fd, const SenderCallbacks *callbacks, void *userdata);
 void sender_deinit(Sender *s);
 
-/* Both copy. 0 or -ENOMEM. `sent` (may be NULL) is taken over on success. */
+/* Both copy. 0, -ENOMEM, or -EACCES: the target has been refused. `sent` (may be NULL) is taken over on success. */
 int sender_message(Sender *s, const Envelope *envelope, const void *data, size_t size, Sent *sent);
 int sender_control(Sender *s, const WireHeader *header, const void *payload);
 
@@ -112,6 +112,7 @@ void sender_target_back(Sender *s, uint64_t id);
 void sender_target_alive(Sender *s, uint64_t id); /* the same, unless it was taken to be there anyway */
 void sender_target_away(Sender *s, uint64_t id);
 void sender_target_gone(Sender *s, uint64_t id, int error);
+void sender_target_refused(Sender *s, uint64_t id); /* and all that is to follow will, with -EACCES */
 
 /* ---- broadcast.c: our own broadcasts ---- */
 

@@ -111,7 +111,7 @@ static void session_close_link(DirectClient *client) {
         assembly_link_lost(&client->assembly);
         client->output_since = USEC_NEVER;
         client->flush_tag_back = client->flush_tag;
-        client->flush_is_due = client->is_starved = false;
+        client->flush_is_due = client->is_starved = client->watches_all = false;
         client->session.state = SESSION_IDLE;
         client->session.deadline = USEC_NEVER;
 }

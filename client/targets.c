@@ -140,6 +140,18 @@ void sender_target_gone(Sender *s, uint64_t id, int error) {
         free(peer);
 }
 
+void sender_target_refused(Sender *s, uint64_t id) {
+        Peer *peer;
+
+        peer = sender_find_peer(s, id);
+        if (!peer)
+                return;
+        sender_fail_peer(s, peer, -EACCES);
+        flow_deinit(&peer->messages, &s->pool);
+        flow_init(&peer->messages, peer, NULL, 0);
+        peer->is_refused = true;
+}
+
 void sender_reset(Sender *s, int error) {
         Flow *broadcasts = &s->everyone.messages;
         MapNode *node;

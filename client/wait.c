@@ -188,7 +188,7 @@ int direct_receive(DirectClient *client, uint64_t timeout_usec, DirectMessage **
                 return client->session.state == SESSION_IDLE ? -ENOTCONN : -EAGAIN;
         }
         *ret_message = container_of(notice, DirectMessage, notice);
-        client_taken(client, *ret_message);
+        client_taken_from_inbox(client, *ret_message);
         client_settle(client);
         return 0;
 }
@@ -275,6 +275,7 @@ static int client_ask_and_wait(DirectClient *client, QuestionKind kind, uint64_t
 
 int direct_call(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size, uint64_t timeout_usec,
                 DirectMessage **ret_reply) {
+        bool pauses = client && client_pauses(client);
         Answer answer = {};
         Question *q;
         int r;
@@ -298,6 +299,9 @@ int direct_call(DirectClient *client, uint64_t target, uint16_t kind, const void
                 return r;
         *ret_reply = q->answer.reply;
         client_taken(client, *ret_reply);
+        client->taken_at = usec_now();
+        if (pauses && !client->link.is_blocked)
+                (void) client_write(client);
         q->answer.reply = NULL;
         question_free(q);
         return 0;

@@ -340,6 +340,26 @@ START_TEST(test_stream) {
 }
 END_TEST
 
+/* What the client has sent by now, without being called again */
+static void expect_sent(WireType type) {
+        do
+                while (!fake_take(&fake, &frame))
+                        ck_assert_int_eq(poll(&(struct pollfd) { .fd = fake.fd, .events = POLLIN }, 1, 10000), 1);
+        while (frame.header.type != type);
+}
+
+/* Who computes for an hour with what it was given lets nobody wait for the acknowledgement meanwhile. */
+START_TEST(test_told_at_once) {
+        DirectMessage *message;
+
+        fake_send_reliable(&fake, 2, WIRE_FIRST | WIRE_LAST, 0, 1, "x", 1);
+        ck_assert_int_eq(direct_receive(client, DIRECT_FOREVER, &message), 0);
+        direct_message_free(message);
+        expect_sent(WIRE_ACK);
+        ck_assert_uint_eq(frame.header.sequence, 1);
+}
+END_TEST
+
 /* ---- Broadcasts ---- */
 
 static void send_range(uint8_t type, uint64_t source, uint64_t first, uint64_t last) {
@@ -489,5 +509,5 @@ START_TEST(test_broadcasts_baseline) {
 END_TEST
 
 TEST_MAIN_FIXTURE("client-flows", setup, teardown, test_again, test_away_and_gone, test_questions, test_credit,
-                  test_time_to_live, test_duplicates, test_taken, test_link_lost, test_stream, test_broadcasts_kept,
+                  test_time_to_live, test_duplicates, test_taken, test_told_at_once, test_link_lost, test_stream, test_broadcasts_kept,
                   test_broadcasts_missed, test_broadcasts_baseline)

@@ -447,6 +447,8 @@ START_TEST(test_bounces) {
         ck_assert_int_eq(refused.result, -EACCES);
         ck_assert_int_eq(called.result, -EACCES);
         fake_expect(&fake, client, WIRE_DATA, &frame); /* the request was out already */
+        ck_assert_int_eq(direct_send(client, 4, 0, "1", 1), -EACCES);
+        ck_assert_uint_eq(direct_get_queued(client), 0);
 
         ck_assert_int_eq(direct_send_async(client, 5, 0, "2", 1, on_sent, &overloaded), 0);
         fake_expect_data(&fake, client, &frame);
