@@ -55,7 +55,7 @@ void sender_trim_broadcasts(Sender *s) {
                 f->acked = frame_get_sequence(frame);
                 store_drop(&f->store, &s->pool);
         }
-        sender_tell(s, flow_take_delivered(f), 0);
+        sender_tell(s, sent_take(&f->outcomes, &f->outcomes_last, f->sent), 0); /* nobody acknowledges them */
 }
 
 static int sender_lost(Sender *s, uint64_t target, uint64_t first, uint64_t last) {

@@ -66,9 +66,9 @@ Source *intake_get_source(Intake *in, uint64_t id) {
 }
 
 static void intake_free_stream(Intake *in, InFlow *f) {
+        map_remove(&in->by_stream, &f->by_stream);
         inflow_deinit(f);
         free(f);
-        in->n_streams--;
 }
 
 static void source_free(Intake *in, Source *source) {
@@ -101,6 +101,7 @@ void intake_reset(Intake *in) {
 void intake_deinit(Intake *in) {
         intake_reset(in);
         map_deinit(&in->by_id);
+        map_deinit(&in->by_stream);
 }
 
 /* Credit */
@@ -145,59 +146,74 @@ static void source_remove_range(Source *source, unsigned i) {
         memmove(source->ended + i, source->ended + i + 1, (source->n_ended - i) * sizeof(*source->ended));
 }
 
-/* What lies between the two lowest ranges counts as ended when there is no room for one more. */
+static void source_insert_range(Source *source, unsigned i, StreamRange range) {
+        memmove(source->ended + i + 1, source->ended + i, (source->n_ended - i) * sizeof(*source->ended));
+        source->ended[i] = range;
+        source->n_ended++;
+}
+
+/* Makes room: what lies between the two lowest ranges counts as ended, too. */
+static void source_join_lowest(Source *source) {
+        source->ended[1].first = source->ended[0].first;
+        source_remove_range(source, 0);
+}
+
 static void source_add_ended(Source *source, uint32_t stream) {
         StreamRange *ended = source->ended;
         unsigned i = source->n_ended;
 
         while (i > 0 && stream < ended[i - 1].first)
                 i--;
-        if (i > 0 && ended[i - 1].last == stream - 1)
+        /* Behind the range i - 1, and before the range i: as a part of one, as the link between both, or alone */
+        if (i > 0 && ended[i - 1].last == stream - 1) {
                 ended[i - 1].last = stream;
-        else if (i < source->n_ended && ended[i].first == stream + 1)
-                ended[i].first = stream;
-        else {
-                if (source->n_ended == INTAKE_RANGES_MAX) {
-                        if (i == 0) {
-                                ended[0].first = stream;
-                                return;
-                        }
-                        ended[1].first = ended[0].first;
-                        source_remove_range(source, 0);
-                        i--;
+                if (i < source->n_ended && ended[i].first == stream + 1) {
+                        ended[i].first = ended[i - 1].first;
+                        source_remove_range(source, i - 1);
                 }
-                memmove(ended + i + 1, ended + i, (source->n_ended - i) * sizeof(*ended));
-                ended[i] = (StreamRange) { stream, stream };
-                source->n_ended++;
-                return;
-        }
-        if (i > 0 && i < source->n_ended && ended[i - 1].last + 1 >= ended[i].first) {
-                ended[i].first = ended[i - 1].first;
-                source_remove_range(source, i - 1);
+        } else if (i < source->n_ended && ended[i].first == stream + 1)
+                ended[i].first = stream;
+        else if (source->n_ended < INTAKE_RANGES_MAX)
+                source_insert_range(source, i, (StreamRange) { stream, stream });
+        else if (i == 0)
+                ended[0].first = stream;
+        else {
+                source_join_lowest(source);
+                source_insert_range(source, i - 1, (StreamRange) { stream, stream });
         }
 }
 
-/* Of a stream: only its first frame begins one, and only one that has not ended yet. */
-static int intake_find_stream(Intake *in, Source *source, const WireHeader *header, InFlow **ret) {
+static uint64_t stream_hash(const Source *source, uint32_t stream) {
+        return source->by_id.key * UINT64_C(0x9e3779b97f4a7c15) + stream;
+}
+
+static InFlow *intake_find_stream(const Intake *in, const Source *source, uint32_t stream) {
+        for (MapNode *node = map_find(&in->by_stream, stream_hash(source, stream)); node; node = map_find_next(node)) {
+                InFlow *f = container_of(node, InFlow, by_stream);
+
+                if (f->source == source && f->stream == stream)
+                        return f;
+        }
+        return NULL;
+}
+
+/* Only its first frame begins a stream, and only one that has not ended yet. Results as of intake_begin(). */
+static int intake_get_stream(Intake *in, Source *source, const WireHeader *header, InFlow **ret) {
         InFlow *f;
 
-        for (List *l = source->streams.next; l != &source->streams; l = l->next) {
-                f = container_of(l, InFlow, of_source);
-                if (f->stream == header->stream) {
-                        *ret = f;
-                        return 1;
-                }
+        f = intake_find_stream(in, source, header->stream);
+        if (!f) {
+                if (source_has_ended(source, header->stream))
+                        return in->callbacks->acknowledge(header->source, header->stream, header->sequence, 0, in->userdata);
+                if (header->sequence != 1 || in->by_stream.n_nodes >= INTAKE_STREAMS_MAX)
+                        return 0;
+                f = malloc(sizeof(*f));
+                if (!f)
+                        return -ENOMEM;
+                inflow_init(f, source, header->stream, in->initial_credit);
+                list_append(&source->streams, &f->of_source);
+                map_insert(&in->by_stream, &f->by_stream, stream_hash(source, header->stream));
         }
-        if (source_has_ended(source, header->stream))
-                return in->callbacks->acknowledge(header->source, header->stream, header->sequence, 0, in->userdata);
-        if (header->sequence != 1 || in->n_streams >= INTAKE_STREAMS_MAX)
-                return 0;
-        f = malloc(sizeof(*f));
-        if (!f)
-                return -ENOMEM;
-        inflow_init(f, source, header->stream, in->initial_credit);
-        list_append(&source->streams, &f->of_source);
-        in->n_streams++;
         *ret = f;
         return 1;
 }
@@ -212,7 +228,7 @@ int intake_begin(Intake *in, const WireHeader *header) {
                 return -ENOMEM;
         f = &source->messages;
         if (header->stream != 0) {
-                r = intake_find_stream(in, source, header, &f);
+                r = intake_get_stream(in, source, header, &f);
                 if (r <= 0)
                         return r;
         }

@@ -16,6 +16,7 @@ typedef struct Source Source;
 
 typedef struct InFlow {
         Source *source;
+        MapNode by_stream; /* of streams: in Intake.by_stream */
         List of_source;
         List due;     /* among those that have something to acknowledge; else alone */
         List pending; /* of Receipt, in their order */
@@ -68,9 +69,9 @@ typedef struct IntakeCallbacks {
 
 struct Intake {
         Map by_id;   /* of Source */
+        Map by_stream; /* of InFlow, by a hash of source and number: the streams under way */
         Source *last; /* the one that was looked for last; or NULL */
         List due;    /* of InFlow */
-        unsigned n_streams;
         uint32_t initial_credit;
         bool began_here; /* our session began in the present instance of the service */
 

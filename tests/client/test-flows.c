@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "client/client.h"
 #include "tests/client/fake.h"
@@ -508,6 +510,21 @@ START_TEST(test_broadcasts_baseline) {
 }
 END_TEST
 
+/* A small file is kept as any broadcast is, but whoever sent it is told when it is gone. */
+START_TEST(test_broadcast_file) {
+        Told told = {};
+        int fd = memfd_create("file", MFD_CLOEXEC);
+
+        ck_assert_int_eq(write(fd, "x", 1), 1);
+        ck_assert_int_eq(direct_send_fd(client, WIRE_TARGET_BROADCAST, 0, fd, DIRECT_SIZE_UNKNOWN, on_sent, &told), 0);
+        close(fd);
+        fake_expect(&fake, client, WIRE_DATA, &frame);
+        fake_settle(client);
+        ck_assert_uint_eq(told.n, 1);
+        ck_assert_int_eq(told.result, 0);
+}
+END_TEST
+
 TEST_MAIN_FIXTURE("client-flows", setup, teardown, test_again, test_away_and_gone, test_questions, test_credit,
                   test_time_to_live, test_duplicates, test_taken, test_told_at_once, test_link_lost, test_stream, test_broadcasts_kept,
-                  test_broadcasts_missed, test_broadcasts_baseline)
+                  test_broadcasts_missed, test_broadcast_file, test_broadcasts_baseline)
