@@ -68,17 +68,17 @@ static void event_cancel(DirectClient *client, Notice *notice) {
         free(container_of(notice, EventNotice, notice));
 }
 
-void client_push_event_text(DirectClient *client, const DirectEvent *event, WireText name, WireText text) {
+int client_push_event_text(DirectClient *client, const DirectEvent *event, WireText name, WireText text) {
         static const NoticeType type = { event_deliver, event_cancel };
         size_t size = sizeof(EventNotice) + name.size + text.size + 2;
         EventNotice *n;
         char *p;
 
         if (!client->event_handler)
-                return;
+                return 0;
         n = malloc(size);
         if (!n)
-                return;
+                return -ENOMEM;
         *n = (EventNotice) { .event = *event };
         p = n->texts;
         n->event.name = p;
@@ -90,10 +90,11 @@ void client_push_event_text(DirectClient *client, const DirectEvent *event, Wire
                 p = mempcpy(p, text.data, text.size);
         *p = '\0';
         inbox_push(&client->inbox, &n->notice, &type, size);
+        return 0;
 }
 
-void client_push_event(DirectClient *client, const DirectEvent *event) {
-        client_push_event_text(client, event, (WireText) { event->name, event->name ? strlen(event->name) : 0 },
+int client_push_event(DirectClient *client, const DirectEvent *event) {
+        return client_push_event_text(client, event, (WireText) { event->name, event->name ? strlen(event->name) : 0 },
                                (WireText) { event->text, event->text ? strlen(event->text) : 0 });
 }
 

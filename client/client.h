@@ -69,9 +69,10 @@ enum {
 /* client.c */
 
 __attribute__((format(printf, 2, 3))) void client_set_error(DirectClient *client, const char *format, ...);
-/* Copies its texts. Without memory, the event is lost and the next one that gets through is all there is to see. */
-void client_push_event(DirectClient *client, const DirectEvent *event);
-void client_push_event_text(DirectClient *client, const DirectEvent *event, WireText name, WireText text);
+/* Copies its texts. 0, or -ENOMEM: if the caller does not try again the event is lost, and the next one that gets through is all there
+ * is to see. */
+int client_push_event(DirectClient *client, const DirectEvent *event);
+int client_push_event_text(DirectClient *client, const DirectEvent *event, WireText name, WireText text);
 
 /* 0, or -ENOTCONN with the reason in words: the link is up; there is a session, whether or not its link is up. */
 int client_check_up(DirectClient *client);
@@ -137,7 +138,7 @@ bool client_has_frame(const DirectClient *client);
 void client_presence(DirectClient *client, const WirePresence *presence);
 void client_watch_answer(DirectClient *client, uint64_t id, unsigned state);
 void client_bounce(DirectClient *client, const WireHeader *header);
-void client_broadcasts_lost(DirectClient *client, uint64_t source, uint64_t n);
+int client_broadcasts_lost(DirectClient *client, uint64_t source, uint64_t n); /* 0, or -ENOMEM: not told */
 
 /* ask.c */
 

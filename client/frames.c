@@ -77,10 +77,17 @@ static int frame_mark(DirectClient *client, const WireHeader *header, const uint
 }
 
 static int frame_lost(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
-        if (header->length >= 2 * sizeof(uint64_t))
-                client_broadcasts_lost(client, header->source,
-                                       heard_lost(&client->intake, header->source, wire_load_u64(payload), wire_load_u64(payload + 8)));
-        return 0;
+        uint64_t first, last;
+        int r;
+
+        if (header->length < 2 * sizeof(uint64_t))
+                return 0;
+        first = wire_load_u64(payload);
+        last = wire_load_u64(payload + 8);
+        r = client_broadcasts_lost(client, header->source, heard_count_lost(&client->intake, header->source, first, last));
+        if (r >= 0)
+                heard_lost(&client->intake, header->source, first, last);
+        return r;
 }
 
 static int frame_bounce(DirectClient *client, const WireHeader *header, const uint8_t *payload) {

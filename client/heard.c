@@ -71,17 +71,19 @@ int heard_mark(Intake *in, const WireHeader *header, uint64_t before) {
         return heard_ask(in, source);
 }
 
-uint64_t heard_lost(Intake *in, uint64_t id, uint64_t first, uint64_t last) {
-        uint64_t n;
-        Source *source;
+uint64_t heard_count_lost(const Intake *in, uint64_t id, uint64_t first, uint64_t last) {
+        const Source *source;
 
         source = intake_find_source(in, id);
         if (!source || source->next_broadcast == 0 || first > source->next_broadcast || last < source->next_broadcast ||
             last > source->known_broadcast)
                 return 0; /* not an answer to what we have asked */
-        n = last - source->next_broadcast + 1;
-        source->next_broadcast = last + 1;
-        return n;
+        return last - source->next_broadcast + 1;
+}
+
+void heard_lost(Intake *in, uint64_t id, uint64_t first, uint64_t last) {
+        if (heard_count_lost(in, id, first, last) > 0)
+                intake_find_source(in, id)->next_broadcast = last + 1;
 }
 
 int heard_back(Intake *in, uint64_t id) {

@@ -123,8 +123,9 @@ void intake_reset(Intake *in);
 int heard_begin(Intake *in, const WireHeader *header);
 void heard_end(Intake *in);
 int heard_mark(Intake *in, const WireHeader *header, uint64_t before);
-/* `source` has not kept those. Returns how many of them are missing here now. */
-uint64_t heard_lost(Intake *in, uint64_t source, uint64_t first, uint64_t last);
+/* `source` has not kept those: how many of them are missing here; and they are waited for no more. */
+uint64_t heard_count_lost(const Intake *in, uint64_t source, uint64_t first, uint64_t last);
+void heard_lost(Intake *in, uint64_t source, uint64_t first, uint64_t last);
 /* What was asked for may be lost: the source is back. Our link is new: the same for all. 0 or -ENOMEM. */
 int heard_back(Intake *in, uint64_t source);
 int heard_renew(Intake *in);

@@ -66,8 +66,9 @@ static void client_tell_writable(DirectClient *client) {
         if (!client->was_refused || client_get_queued(client) > client->send_buffer / 2 ||
             !client_has_room(client, client->refused_size))
                 return;
-        client->was_refused = false;
-        client_push_event(client, &(DirectEvent) { .type = DIRECT_EVENT_WRITABLE });
+        client->was_refused = client_push_event(client, &(DirectEvent) { .type = DIRECT_EVENT_WRITABLE }) < 0;
+        if (client->was_refused)
+                client_put_off(client);
 }
 
 /* Returns true if there is more to write and the socket may take it. */

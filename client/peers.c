@@ -14,11 +14,11 @@ static void client_peer_event(DirectClient *client, uint64_t id, int type, int r
                                        name, (WireText) {});
 }
 
-void client_broadcasts_lost(DirectClient *client, uint64_t source, uint64_t n) {
+int client_broadcasts_lost(DirectClient *client, uint64_t source, uint64_t n) {
         if (n == 0)
-                return;
+                return 0;
         assembly_broadcasts_lost(&client->assembly, source);
-        client_push_event(client, &(DirectEvent) { .type = DIRECT_EVENT_LOST, .id = source, .count = n });
+        return client_push_event(client, &(DirectEvent) { .type = DIRECT_EVENT_LOST, .id = source, .count = n });
 }
 
 /* The state of a client that is there, for what is sent to it and asked of it. */
@@ -41,7 +41,7 @@ static void client_peer_left(DirectClient *client, uint64_t id, int reason, Wire
         questions_finish_calls(&client->questions, id, error);
         names_forget_id(&client->names, id);
         sender_target_gone(&client->sender, id, -ENXIO);
-        client_broadcasts_lost(client, id, heard_missing(&client->intake, id));
+        (void) client_broadcasts_lost(client, id, heard_missing(&client->intake, id));
         intake_source_gone(&client->intake, id);
         client_peer_event(client, id, DIRECT_EVENT_LEFT, reason, name);
         watches_forget(&client->watches, id);
