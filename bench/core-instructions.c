@@ -28,11 +28,13 @@ static void ignore_session(void *userdata, Session *s) {
 }
 static void ignore_left(void *userdata, Session *s, WireReason reason, const char *text) {
 }
+static void ignore_ended(void *userdata, IdRange ids) {
+}
 static void ignore_refused(void *userdata, Link *l, WireRefusal code, const char *text) {
 }
 static void ignore_protocol_error(void *userdata, Link *l, Session *s, const char *text) {
 }
-static void ignore_ids_low(void *userdata) {
+static void ignore(void *userdata) {
 }
 static void no_token(void *userdata, uint64_t id, WireText name, const char *principal, uint8_t ret[static WIRE_TOKEN_SIZE]) {
         memset(ret, 0, WIRE_TOKEN_SIZE);
@@ -41,10 +43,12 @@ static void no_token(void *userdata, uint64_t id, WireText name, const char *pri
 static const RouterOps ops = {
         .joined = ignore_session,
         .left = ignore_left,
+        .ended = ignore_ended,
+        .settle = ignore,
         .state_changed = ignore_session,
         .refused = ignore_refused,
         .protocol_error = ignore_protocol_error,
-        .ids_low = ignore_ids_low,
+        .ids_low = ignore,
         .make_token = no_token,
 };
 

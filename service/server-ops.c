@@ -90,6 +90,24 @@ static void on_left(void *userdata, Session *session, WireReason reason, const c
                 bus_client_left(s->bus, session->id, session->name, reason);
 }
 
+static void on_ended(void *userdata, IdRange ids) {
+        Server *s = userdata;
+
+        state_end_ids(s->state, ids);
+}
+
+/* Whoever waits is better served by news that a restart may take back than by none, so this goes on without its file. */
+static void on_settle(void *userdata) {
+        Server *s = userdata;
+        int r;
+
+        r = state_settle(s->state);
+        if (r < 0)
+                log_peer(s, SERVER_LIMIT_STATE, LOG_ERR, NULL,
+                         "Can't keep in %s who may resume (%s): after a crash, nobody may, as far as the old file could be removed.",
+                         state_get_path(s->state), strerror(-r));
+}
+
 static void on_state_changed(void *userdata, Session *session) {
         Server *s = userdata;
 
@@ -202,6 +220,8 @@ static void complete_load(void *userdata, LoadFigures *figures) {
 const RouterOps server_ops = {
         .joined = on_joined,
         .left = on_left,
+        .ended = on_ended,
+        .settle = on_settle,
         .state_changed = on_state_changed,
         .refused = on_refused,
         .protocol_error = on_protocol_error,

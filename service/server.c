@@ -240,22 +240,36 @@ static int load_config(Server *s, const Options *options) {
         return 0;
 }
 
+static void tell_loss(StateLoss loss, const char *path) {
+        static const char *const texts[] = {
+                [STATE_LOSS_MISSING] = "it has no file that says who may",
+                [STATE_LOSS_DAMAGED] = "its file that says who may is damaged",
+                [STATE_LOSS_MACHINE] = "this machine was started again, and what the service had written last may be lost",
+                [STATE_LOSS_SHARED] = "another service uses it",
+        };
+
+        if (loss != STATE_LOSS_NONE)
+                log_full(LOG_WARNING, 0, NULL, "Clients of the service that used %s before can't resume: %s.", path, texts[loss]);
+}
+
 static int open_state(Server *s, const Options *options) {
         __attribute__((cleanup(cleanup_free))) char *error = NULL;
         int r;
 
         r = state_open(options->state_directory, &s->state, &error);
-        return r < 0 ? log_error(r, "%s", error ? error : strerror(-r)) : 0;
+        if (r < 0)
+                return log_error(r, "%s", error ? error : strerror(-r));
+        tell_loss(state_get_loss(s->state), state_get_path(s->state));
+        return 0;
 }
 
-static int revoke_kicked(Server *s) {
-        const uint64_t *ids;
-        size_t n;
+/* Before there are ids of our own among those who may resume */
+static int add_former(Server *s) {
+        const IdRanges *ids = state_get_resumable(s->state);
         int r = 0;
 
-        ids = state_get_kicked(s->state, &n);
-        for (size_t i = 0; r >= 0 && i < n; i++)
-                r = router_revoke(s->router, ids[i]);
+        for (size_t i = 0; r >= 0 && i < ids->n; i++)
+                r = router_add_former(s->router, ids->ranges[i]);
         return r;
 }
 
@@ -269,10 +283,10 @@ static int make_planes(Server *s) {
         r = router_new(&config, &server_ops, s, net_now(), seed, &s->router);
         if (r < 0)
                 return r;
+        r = add_former(s);
         s->needs_ids = true;
-        r = server_feed_ids(s);
         if (r >= 0)
-                r = revoke_kicked(s);
+                r = server_feed_ids(s);
         if (r < 0)
                 return r;
         return net_new(s->router, s->config.kernel_timeout_usec, server_out_of_descriptors, s, &s->net);
@@ -357,7 +371,7 @@ int server_new(const Options *options, Server **ret_server) {
 Server *server_free(Server *s) {
         if (!s)
                 return NULL;
-        bus_free(s->bus);
+        s->bus = bus_free(s->bus); /* links that go with the data plane are none of its business */
         sd_event_source_unref(s->deadline_source);
         sd_event_source_unref(s->net_source);
         net_free(s->net);
@@ -445,11 +459,8 @@ int server_kick_client(Server *s, uint64_t id, const char *reason, const char *w
         r = router_kick(s->router, id, reason);
         if (r < 0)
                 return r;
+        router_settle(s->router); /* before it is said to be done */
         poke(s);
-        r = state_add_kicked(s->state, id);
-        if (r < 0)
-                log_warning(r, "Can't keep in %s that client %s was kicked (%s): it could resume after a restart.",
-                            state_get_path(s->state), name, strerror(-r));
         fields.client_name = name;
         log_full(LOG_NOTICE, 0, &fields, "Client %s was kicked by %s%s%s.", name, who, n > 0 ? ": " : "", reason);
         return 0;

@@ -53,34 +53,36 @@ ssize_t state_file_read(int dirfd, const char *name, bool secret, uint8_t *buffe
         return (ssize_t) n;
 }
 
-static int write_all(int fd, const uint8_t *data, size_t size) {
+int state_file_append(int fd, const void *data, size_t size) {
+        const uint8_t *p = data;
+
         while (size > 0) {
-                ssize_t k = write(fd, data, size);
+                ssize_t k = write(fd, p, size);
 
                 if (k < 0 && errno != EINTR)
                         return -errno;
                 if (k > 0) {
-                        data += k;
+                        p += k;
                         size -= (size_t) k;
                 }
         }
         return 0;
 }
 
-static int write_aside(int dirfd, const char *aside, const void *data, size_t size) {
+static int write_aside(int dirfd, const char *aside, const void *data, size_t size, bool sync) {
         __attribute__((cleanup(close_fd))) int fd = -1;
         int r;
 
         fd = openat(dirfd, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (fd < 0)
                 return -errno;
-        r = write_all(fd, data, size);
+        r = state_file_append(fd, data, size);
         if (r < 0)
                 return r;
-        return fsync(fd) < 0 ? -errno : 0;
+        return sync && fsync(fd) < 0 ? -errno : 0;
 }
 
-int state_file_replace(int dirfd, const char *name, const void *data, size_t size) {
+static int replace(int dirfd, const char *name, const void *data, size_t size, bool sync) {
         char aside[NAME_MAX + 1];
         int r;
 
@@ -88,12 +90,20 @@ int state_file_replace(int dirfd, const char *name, const void *data, size_t siz
                 return -ENAMETOOLONG;
         if (unlinkat(dirfd, aside, 0) < 0 && errno != ENOENT) /* one that a crash has left */
                 return -errno;
-        r = write_aside(dirfd, aside, data, size);
+        r = write_aside(dirfd, aside, data, size, sync);
         if (r >= 0 && renameat(dirfd, aside, dirfd, name) < 0)
                 r = -errno;
         if (r < 0) {
                 unlinkat(dirfd, aside, 0);
                 return r;
         }
-        return fsync(dirfd) < 0 ? -errno : 0;
+        return sync && fsync(dirfd) < 0 ? -errno : 0;
+}
+
+int state_file_replace(int dirfd, const char *name, const void *data, size_t size) {
+        return replace(dirfd, name, data, size, true);
+}
+
+int state_file_replace_unsynced(int dirfd, const char *name, const void *data, size_t size) {
+        return replace(dirfd, name, data, size, false);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A directory with up to three files. "next-id" is one line of text, the first id that nobody has; "resume-key" is 32 bytes from the
- * kernel; "kicked" has a line for each id that may not come back. The object owns the directory's descriptor, which is also what is locked, so a lock never outlives its holder and
- * leaves no file behind. All access goes through that descriptor: a directory that is renamed meanwhile stays the same
- * directory.
+ * kernel; "resumable" is the account of who may resume (state-account.c). The object owns the directory's descriptor, which is also
+ * what is locked, so a lock never outlives its holder and leaves no file behind. All access goes through that descriptor: a
+ * directory that is renamed meanwhile stays the same directory. A second lock, on the key, is held for as long as the object lives, by
+ * who keeps the account.
  *
  * next-id is made before resume-key. So a key without a counter never comes from a crash of ours; it means that somebody
  * removed the counter, and with it the knowledge which ids were used. */
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,7 +27,6 @@
 
 #define STATE_ID_FILE "next-id"
 #define STATE_KEY_FILE "resume-key"
-#define STATE_KICKED_FILE "kicked"
 
 /* Ids are 1 to 2^63-1: bit 63 says group. The counter may rest one above the last. */
 #define STATE_NEXT_ID_MAX (UINT64_C(1) << 63)
@@ -33,15 +34,16 @@
 enum {
         STATE_ID_TEXT_MAX = sizeof("next-id=9223372036854775808\n") - 1,
         STATE_READ_MAX = 64, /* more than the counter and the key have, so that one too long is seen to be so */
-        STATE_KICKED_TEXT_MAX = STATE_KICKED_MAX * (sizeof("9223372036854775807\n") - 1),
 };
 
 struct State {
         char *path;
         int fd;
         uint8_t key[STATE_KEY_SIZE];
-        uint64_t kicked[STATE_KICKED_MAX]; /* the newest last */
-        size_t n_kicked;
+        int key_fd;
+        bool is_new; /* the key was made now, so there are no tokens yet */
+        StateAccount account;
+        StateLoss loss;
 };
 
 static void close_fd(int *fd) {
@@ -146,31 +148,18 @@ static int check_directory(const State *s, char **ret_error) {
 
 /* The counter */
 
-/* A number without leading zeros and the end of its line: what else there is was not written by us. Returns the bytes that it took. */
-static ssize_t parse_line(const uint8_t *data, size_t n, uint64_t *ret) {
+/* Exactly "next-id=N\n", with no leading zeros: what else there is was not written by us. */
+static int parse_next_id(const uint8_t *data, size_t n, uint64_t *ret) {
+        const size_t n_key = sizeof("next-id=") - 1;
         uint64_t v = 0;
-        size_t i = 0;
 
-        if (n < 2 || data[0] == '0' || data[0] == '\n')
+        if (n < n_key + 2 || memcmp(data, "next-id=", n_key) != 0 || data[n_key] == '0' || data[n - 1] != '\n')
                 return -EUCLEAN;
-        for (; i < n && data[i] != '\n'; i++) {
+        for (size_t i = n_key; i < n - 1; i++) {
                 if (data[i] < '0' || data[i] > '9' || v > (STATE_NEXT_ID_MAX - (uint64_t) (data[i] - '0')) / 10)
                         return -EUCLEAN;
                 v = v * 10 + (uint64_t) (data[i] - '0');
         }
-        if (i == n)
-                return -EUCLEAN;
-        *ret = v;
-        return (ssize_t) i + 1;
-}
-
-/* Exactly "next-id=N\n" */
-static int parse_next_id(const uint8_t *data, size_t n, uint64_t *ret) {
-        const size_t n_key = sizeof("next-id=") - 1;
-        uint64_t v;
-
-        if (n < n_key || memcmp(data, "next-id=", n_key) != 0 || parse_line(data + n_key, n - n_key, &v) != (ssize_t) (n - n_key))
-                return -EUCLEAN;
         *ret = v;
         return 0;
 }
@@ -187,38 +176,6 @@ static int write_next_id(int dirfd, uint64_t next_id) {
         int n = snprintf(text, sizeof(text), "next-id=%" PRIu64 "\n", next_id);
 
         return state_file_replace(dirfd, STATE_ID_FILE, text, (size_t) n);
-}
-
-/* The kicked */
-
-static int read_kicked(State *s) {
-        uint8_t data[STATE_KICKED_TEXT_MAX + 1];
-        ssize_t n, k;
-
-        n = state_file_read(s->fd, STATE_KICKED_FILE, false, data, sizeof(data));
-        s->n_kicked = 0;
-        if (n == -ENOENT)
-                return 0;
-        if (n < 0)
-                return (int) n;
-        for (ssize_t i = 0; i < n; i += k) {
-                if (s->n_kicked == STATE_KICKED_MAX)
-                        return -EUCLEAN;
-                k = parse_line(data + i, (size_t) (n - i), &s->kicked[s->n_kicked]);
-                if (k < 0)
-                        return (int) k;
-                s->n_kicked++;
-        }
-        return 0;
-}
-
-static int write_kicked(const State *s) {
-        char text[STATE_KICKED_TEXT_MAX + 1];
-        size_t n = 0;
-
-        for (size_t i = 0; i < s->n_kicked; i++)
-                n += (size_t) snprintf(text + n, sizeof(text) - n, "%" PRIu64 "\n", s->kicked[i]);
-        return state_file_replace(s->fd, STATE_KICKED_FILE, text, n);
 }
 
 /* Opening */
@@ -262,6 +219,7 @@ static int load_key(State *s, char **ret_error) {
         if (n == -ENOENT) {
                 if (getrandom(s->key, sizeof(s->key), 0) != sizeof(s->key))
                         return fail(ret_error, -errno, "no random numbers from the kernel: %m");
+                s->is_new = true;
                 r = state_file_replace(s->fd, STATE_KEY_FILE, s->key, sizeof(s->key));
         } else if (n < 0)
                 r = (int) n;
@@ -275,6 +233,24 @@ static int load_key(State *s, char **ret_error) {
         return r < 0 ? explain_file(s, STATE_KEY_FILE, r, ret_error) : 0;
 }
 
+static int load_account(State *s, char **ret_error) {
+        int r;
+
+        s->key_fd = openat(s->fd, STATE_KEY_FILE, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+        if (s->key_fd < 0)
+                return explain_file(s, STATE_KEY_FILE, -errno, ret_error);
+        if (flock(s->key_fd, LOCK_EX | LOCK_NB) < 0) {
+                s->loss = STATE_LOSS_SHARED;
+                return 0;
+        }
+        r = state_account_open(&s->account, s->fd, &s->loss);
+        if (r < 0)
+                return explain_file(s, STATE_ACCOUNT_FILE, r, ret_error);
+        if (s->is_new)
+                s->loss = STATE_LOSS_NONE;
+        return 0;
+}
+
 static int load_files(State *s, char **ret_error) {
         __attribute__((cleanup(state_file_unlockp))) int locked = s->fd;
         int r;
@@ -285,10 +261,7 @@ static int load_files(State *s, char **ret_error) {
         r = load_counter(s, ret_error);
         if (r >= 0)
                 r = load_key(s, ret_error);
-        if (r < 0)
-                return r;
-        r = read_kicked(s);
-        return r < 0 ? explain_file(s, STATE_KICKED_FILE, r, ret_error) : 0;
+        return r >= 0 ? load_account(s, ret_error) : r;
 }
 
 static void free_state(State **s) {
@@ -303,7 +276,8 @@ int state_open(const char *path, State **ret_state, char **ret_error) {
         s = calloc(1, sizeof(*s));
         if (!s)
                 return -ENOMEM;
-        s->fd = -1;
+        s->fd = s->key_fd = -1;
+        s->account = STATE_ACCOUNT_NULL;
         s->path = path ? strdup(path) : default_path();
         if (!s->path)
                 return -ENOMEM;
@@ -336,6 +310,8 @@ int state_open(const char *path, State **ret_state, char **ret_error) {
 State *state_free(State *s) {
         if (!s)
                 return NULL;
+        state_account_close(&s->account);
+        close_fd(&s->key_fd);
         close_fd(&s->fd);
         explicit_bzero(s->key, sizeof(s->key));
         free(s->path);
@@ -369,27 +345,25 @@ int state_reserve_ids(State *s, uint64_t n, uint64_t *ret_first) {
         r = write_next_id(s->fd, first + n);
         if (r < 0)
                 return r;
+        /* Without room in the account, for memory or on the disk, they can't resume. */
+        if (state_account_add(&s->account, (IdRange) { first, first + n }) >= 0)
+                (void) state_account_settle(&s->account);
         *ret_first = first;
         return 0;
 }
 
-const uint64_t *state_get_kicked(const State *s, size_t *ret_n) {
-        *ret_n = s->n_kicked;
-        return s->kicked;
+const IdRanges *state_get_resumable(const State *s) {
+        return &s->account.resumable;
 }
 
-int state_add_kicked(State *s, uint64_t id) {
-        __attribute__((cleanup(state_file_unlockp))) int locked = s->fd;
-        int r;
+StateLoss state_get_loss(const State *s) {
+        return s->loss;
+}
 
-        r = state_file_lock(locked);
-        if (r < 0)
-                return r;
-        r = read_kicked(s); /* another service may share the directory */
-        if (r < 0)
-                return r;
-        if (s->n_kicked == STATE_KICKED_MAX)
-                memmove(s->kicked, s->kicked + 1, --s->n_kicked * sizeof(s->kicked[0]));
-        s->kicked[s->n_kicked++] = id;
-        return write_kicked(s);
+void state_end_ids(State *s, IdRange ids) {
+        state_account_end(&s->account, ids);
+}
+
+int state_settle(State *s) {
+        return state_account_settle(&s->account);
 }

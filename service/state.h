@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The state directory: the id counter and the key of the resume tokens. Files are replaced atomically (written aside, synced,
- * renamed, directory synced). Two services may share a directory: each change is made under a short lock. */
+/* The state directory: the id counter, the key of the resume tokens, and the account of who may resume. Files are replaced atomically
+ * (written aside, synced, renamed, directory synced). Two services may share a directory: each change is made under a short lock. The
+ * account is kept by the first; the clients of another can't resume after it has ended. */
 
-#include <stddef.h>
-#include <stdint.h>
+#include "service/state-account.h"
 
 enum {
         STATE_KEY_SIZE = 32,
-        /* So many are remembered. A token counts only for a while after a restart, so an older one must have come back with a thousand
-         * others kicked since. */
-        STATE_KICKED_MAX = 1024,
 };
 
 typedef struct State State;
@@ -31,8 +28,10 @@ const char *state_get_path(const State *state);
  * and what else writing a file may give. Then no id was reserved, or none that anybody will get. */
 int state_reserve_ids(State *state, uint64_t n, uint64_t *ret_first);
 
-/* The ids of clients whose sessions an administrator has ended, as of state_open(): their tokens are dead, also after a restart. */
-const uint64_t *state_get_kicked(const State *state, size_t *ret_n);
+/* Who may resume, as far as it is not one of state_reserve_ids(), and why it may be fewer than there were. */
+const IdRanges *state_get_resumable(const State *state);
+StateLoss state_get_loss(const State *state);
 
-/* One more; on disk on return. 0 or a negative errno. */
-int state_add_kicked(State *state, uint64_t id);
+/* These ids may not resume any more. What is final when state_settle() returns: see state_account_settle(). */
+void state_end_ids(State *state, IdRange ids);
+int state_settle(State *state);

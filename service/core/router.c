@@ -52,7 +52,7 @@ Router *router_free(Router *r) {
         while (r->sessions.n_members > 0)
                 presence_forget(r, r->sessions.members[--r->sessions.n_members]);
         sessions_deinit(&r->sessions);
-        idmap_deinit(&r->ended);
+        idranges_deinit(&r->former);
         timers_deinit(&r->timers);
         turn_deinit(&r->turn);
         free(r);
@@ -77,7 +77,7 @@ uint64_t router_random(Router *r, uint64_t n) {
 
 void router_add_ids(Router *r, uint64_t first, uint64_t n) {
         if (r->end_id == 0) {
-                r->first_id = r->next_id = first;
+                r->next_id = first;
                 r->end_id = first + n;
         } else {
                 r->spare_first = first;
@@ -96,12 +96,48 @@ uint64_t router_issue_id(Router *r) {
         return r->next_id < r->end_id ? r->next_id++ : 0;
 }
 
-int router_revoke(Router *r, uint64_t id) {
-        return idmap_find(&r->ended, id) ? 0 : idmap_add(&r->ended, id, r);
+int router_add_former(Router *r, IdRange ids) {
+        return idranges_add(&r->former, ids);
 }
 
 bool router_may_come_back(const Router *r, uint64_t id) {
-        return id > 0 && id < r->first_id && r->now < r->former_until_usec && !idmap_find(&r->ended, id);
+        return r->now < r->former_until_usec && idranges_has(&r->former, id);
+}
+
+/* What is final */
+
+static void note_ended(Router *r, IdRange ids) {
+        r->ops->ended(r->userdata, ids);
+        r->is_unsettled = true;
+}
+
+/* All that were not seen again: those that somebody waits for, who end at the same moment, and those whom nobody has asked for yet. */
+static void end_former(Router *r) {
+        const Sessions *ss = &r->sessions;
+
+        for (size_t i = 0; i < r->former.n; i++) {
+                IdRange left = r->former.ranges[i];
+
+                for (size_t k = sessions_after(ss, left.first - 1); k < ss->n_members && ss->members[k]->id < left.end; k++) {
+                        uint64_t id = ss->members[k]->id;
+
+                        if (left.first < id)
+                                note_ended(r, (IdRange) { left.first, id });
+                        left.first = id + 1;
+                }
+                if (left.first < left.end)
+                        note_ended(r, left);
+        }
+        idranges_deinit(&r->former);
+}
+
+void router_settle(Router *r) {
+        if (r->former.n > 0 && r->now >= r->former_until_usec)
+                end_former(r);
+        if (!r->is_unsettled)
+                return;
+        r->is_unsettled = false;
+        r->ops->settle(r->userdata);
 }
 
 /* Sessions */
@@ -133,8 +169,7 @@ void router_end_session(Router *r, Session *s, WireReason reason, const char *te
         bool ghost = s->ghost;
 
         assert(!s->link || s->link->state != LINK_UP);
-        if (router_may_come_back(r, s->id))
-                (void) idmap_add(&r->ended, s->id, r); /* without memory, it could resume once more until the grace is over */
+        note_ended(r, idranges_remove(&r->former, (IdRange) { s->id, s->id + 1 }));
         if (!ghost) {
                 r->sessions.n_away -= s->state == WIRE_STATE_AWAY;
                 r->n_broadcasters -= s->last_broadcast > 0;
@@ -227,6 +262,7 @@ void router_tick(Router *r) {
 Link *router_pop_dirty(Router *r) {
         Link *l = TAILQ_FIRST(&r->dirty);
 
+        router_settle(r);
         if (l) {
                 TAILQ_REMOVE(&r->dirty, l, dirty_entry);
                 l->dirty = false;

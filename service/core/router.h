@@ -7,6 +7,7 @@
  * The data plane tells it the time with router_set_now() before each batch, feeds links (core/link.h), then takes the dirty links one by one,
  * writes what they have, keeps the rest, and ends the turn. */
 
+#include "service/core/idranges.h"
 #include "service/core/link.h"
 #include "service/core/load.h"
 #include "service/core/presence.h"
@@ -29,6 +30,10 @@ typedef struct RouterOps {
         /* A client has joined (again: `back`), or has left: the session is still whole. */
         void (*joined)(void *userdata, Session *s);
         void (*left)(void *userdata, Session *s, WireReason reason, const char *text);
+        /* These ids may never resume again: their sessions have ended, or they have not come back in time. Nobody has been told yet, and
+         * nobody is before settle() has returned: by then it must be known to whoever takes over after this process, whenever it dies. */
+        void (*ended)(void *userdata, IdRange ids);
+        void (*settle)(void *userdata);
         /* alive, busy, away */
         void (*state_changed)(void *userdata, Session *s);
         /* A peer was turned away (REFUSED) or broke the protocol; `s` is NULL before it has joined. */
@@ -67,12 +72,12 @@ struct Router {
         uint8_t instance[WIRE_INSTANCE_SIZE];
         uint64_t random;
 
-        uint64_t first_id; /* the first that this service has issued: those below are of the time before it started */
         uint64_t next_id, end_id;
         uint64_t spare_first, spare_end; /* the next range, when this one is used up */
 
         Sessions sessions;
-        IdMap ended; /* ids of the time before whose sessions have ended in this one: they may not come back */
+        IdRanges former; /* who may come back from the time before, or has */
+        bool is_unsettled; /* there is something that nobody may hear before ops->settle() */
         Presence presence;
         Timers timers;
         Turn turn;
@@ -96,11 +101,11 @@ int router_new(const RouterConfig *config, const RouterOps *ops, void *userdata,
 /* All links must have been freed. */
 Router *router_free(Router *r);
 
-/* The ids [first, first + n) may be issued. The first call also says that all ids below `first` are of the time before. */
+/* The ids [first, first + n) may be issued. */
 void router_add_ids(Router *r, uint64_t first, uint64_t n);
 
-/* The client with this id of the time before may not come back. Returns 0 or -ENOMEM. */
-int router_revoke(Router *r, uint64_t id);
+/* The clients with these ids, of the time before, may come back until a grace is over. Returns 0 or -ENOMEM. */
+int router_add_former(Router *r, IdRange ids);
 
 static inline void router_set_now(Router *r, uint64_t now) {
         r->now = now;
@@ -122,6 +127,9 @@ void router_end_turn(Router *r, uint64_t routing_ns);
 
 /* Limits apply at once; the liveness of links that are up from their next check on. */
 void router_set_config(Router *r, const RouterConfig *config);
+
+/* Nobody has heard yet of what has ended, but is about to: the data plane by router_pop_dirty(), control by itself. */
+void router_settle(Router *r);
 
 /* Ends a session for good. 0, or -ENXIO. */
 int router_kick(Router *r, uint64_t id, const char *text);

@@ -5,7 +5,7 @@ import time
 
 import direct1
 from direct1 import (BACK, DATA, DIED, JOINED, LEFT, LINK_LOST, PING, PONG, PROTOCOL, REFUSED_NAME_TAKEN, REFUSED_RESUME,
-                     REPLACED, STATE_ALIVE, STATE_AWAY, STOPPING, WENT_AWAY, Client, hello)
+                     REPLACED, STATE_ALIVE, STATE_AWAY, STATE_GONE, STOPPING, WENT_AWAY, Client, hello)
 from service import Background, ServiceTest, main
 
 
@@ -360,6 +360,87 @@ class Resume(ServiceTest):
             self.client(resume=c.welcome)
         new.expect_nothing()
         self.assertEqual(new.resolve("worker"), (new.id, STATE_ALIVE))
+
+
+class Final(ServiceTest):
+    """Who was said to be gone does not come back, also after the service was started again."""
+
+    config = {"GraceSec": 2}
+
+    def restart(self, kills):
+        if kills:
+            self.service.kill()
+        else:
+            self.service.stop()
+        self.service.start()
+
+    def test_ends(self):
+        for kills in (True, False):
+            watcher = self.client("watcher")
+            kept = self.client("kept")
+            ended = {name: self.client(name) for name in ("goodbye", "died", "offended", "lost", "replaced")}
+            for c in ended.values():
+                watcher.watch(c.id)
+            ended["replaced"].reset()
+            watcher.expect_presence(WENT_AWAY, ended["replaced"].id)
+            self.client("replaced").close()
+            ended["goodbye"].goodbye()
+            ended["died"].close()
+            ended["offended"].send(0x77)
+            ended["lost"].reset()
+            waited_for = {c.id for c in ended.values()}
+            while waited_for:
+                presence = direct1.Presence.parse(watcher.expect(direct1.PRESENCE).payload)
+                if presence.event == LEFT:
+                    waited_for.remove(presence.id)
+            self.restart(kills)
+            watcher = self.client(resume=watcher.welcome)
+            for name, c in ended.items():
+                with self.subTest(name=name, kills=kills):
+                    watcher.watch(c.id)
+                    self.assertEqual(watcher.alive(c.id).state, STATE_GONE)
+                    self.assertRefused(REFUSED_RESUME, resume=c.welcome)
+            kept = self.client(resume=kept.welcome)
+            for c in (kept, watcher):
+                c.goodbye()
+
+    def test_not_back_in_time(self):
+        """It was not seen by the service that came next, whether somebody waited for it or not; the service after that one knows."""
+        clients = {name: self.client(name) for name in ("watcher", "back", "watched", "unknown")}
+        self.restart(True)
+        watcher = self.client(resume=clients["watcher"].welcome)
+        back = self.client(resume=clients["back"].welcome)
+        for c in clients.values():
+            watcher.watch(c.id)
+        watcher.watch(clients["unknown"].id, False)
+        watcher.expect_presence(LEFT, clients["watched"].id, reason=LINK_LOST)
+        for kills in (True, False, True):
+            self.restart(kills)
+            for name in ("watched", "unknown"):
+                self.assertRefused(REFUSED_RESUME, resume=clients[name].welcome)
+            back = self.client(resume=back.welcome)
+
+    def test_killed_before_the_grace_is_over(self):
+        """Nobody was told anything yet."""
+        c = self.client("worker")
+        for _ in range(5):
+            self.restart(True)
+        self.assertEqual(self.client(resume=c.welcome).id, c.id)
+
+    def test_a_machine_that_is_started_again(self):
+        self.service.stop()
+        self.service.environment = {"DIRECTSERVER_BOOT_ID": "aa"}
+        self.service.start()
+        c = self.client("worker")
+        self.service.stop()
+        self.service.environment = {"DIRECTSERVER_BOOT_ID": "bb"}
+        self.service.start()
+        c = self.client(resume=c.welcome)  # the service had ended in order before
+        self.service.kill()
+        self.service.environment = {"DIRECTSERVER_BOOT_ID": "cc"}
+        self.service.start()
+        self.service.wait_line("can't resume: this machine was started again")
+        self.assertRefused(REFUSED_RESUME, resume=c.welcome)
 
 
 if __name__ == "__main__":

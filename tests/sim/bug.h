@@ -13,6 +13,7 @@ typedef enum Bug {
         BUG_CREDIT,     /* more is sent than was granted */
         BUG_ID_CHECK,   /* a successor gets what was for the client before it */
         BUG_EPOCH,      /* does not grow as it should */
+        BUG_FORGETFUL,  /* who is gone may come back after a restart */
         _BUG_N,
 } Bug;
 

@@ -15,6 +15,7 @@ BUGS = {
     "credit": r"bytes sent on credit of",
     "id-check": r"was received by|which was never sent",
     "epoch": r"PRESENCE says that",
+    "forgetful": r"was used again by",
 }
 
 

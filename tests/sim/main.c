@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "tests/sim/bug.h"
-#include "tests/sim/service.h"
 #include "tests/sim/shrink.h"
 
 static bool with_faults = true, with_shrinking = true, goes_on;
@@ -138,7 +137,6 @@ int main(int argc, char **argv) {
                 { "faults", required_argument, NULL, 'F' },
                 { "keep-going", no_argument, NULL, 'k' },
                 { "no-shrink", no_argument, NULL, 'S' },
-                { "forgetful", no_argument, NULL, 'g' },
                 {},
         };
         uint64_t n = 100, from = 1, seed = 0;
@@ -170,9 +168,6 @@ int main(int argc, char **argv) {
                         break;
                 case 'F':
                         with_faults = strcmp(optarg, "none") != 0;
-                        break;
-                case 'g':
-                        service_is_forgetful = true;
                         break;
                 case 'k':
                         goes_on = true;

@@ -22,7 +22,7 @@ typedef struct Member {
         char name[WIRE_NAME_MAX + 1];
         unsigned first_number; /* the start that has issued the id */
         bool is_member;        /* of the present start */
-        unsigned left_number;  /* the start that it has left from: the next one may not know of that */
+        bool has_left;         /* for good, whatever start comes after */
 } Member;
 
 static struct {
@@ -94,7 +94,7 @@ void model_joined(uint64_t id, const char *name, uint64_t epoch) {
                         world_violation("%" PRIu64 " has joined with the name %s of %" PRIu64, id, name, model.members[i].id);
         if (!m)
                 m = member_new(id, name);
-        else if (m->is_member || m->left_number == model.number || m->first_number == model.number || strcmp(m->name, name) != 0)
+        else if (m->is_member || m->has_left || m->first_number == model.number || strcmp(m->name, name) != 0)
                 world_violation("the id %" PRIu64 " of %s was used again by %s", id, m->name, name);
         m->is_member = true;
 }
@@ -107,7 +107,7 @@ void model_left(uint64_t id, uint64_t epoch) {
                 world_violation("%" PRIu64 " has left, and was not there", id);
         else {
                 m->is_member = false;
-                m->left_number = model.number;
+                m->has_left = true;
         }
 }
 

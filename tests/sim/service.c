@@ -2,7 +2,7 @@
 
 /* tests/unit/fake-net.c plays the data plane and checks the router after each turn. Its clock begins anew with each start, as
  * does the router's that it drives. What control does between two starts is done here: ids go on above those that were issued,
- * and who was kicked stays kicked. */
+ * and whose session has ended can't resume. */
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 
 #include "tests/sim/actor.h"
 #include "tests/sim/alloc.h"
+#include "tests/sim/bug.h"
 #include "tests/sim/model.h"
 #include "tests/sim/service.h"
 #include "tests/unit/fake-net.h"
@@ -17,7 +18,6 @@
 enum {
         SERVICE_TURN_USEC = 20,            /* between something that happens and the turn that deals with it */
         SERVICE_LINGER_USEC = 1500 * 1000, /* for the last words to be read */
-        SERVICE_ENDED_MAX = 256,
         SERVICE_IDS = 1024 * 1024,
 };
 
@@ -32,12 +32,9 @@ static struct {
         uint64_t next_turn; /* UINT64_MAX: none */
         uint64_t turn_number;
         bool is_stopping, is_dying;
-        uint64_t ended[SERVICE_ENDED_MAX];
-        unsigned n_ended; /* who may not come back in a later start */
+        IdRanges resumable, ending; /* who may come back in a later start; … no more, when that is settled */
         unsigned n_downs; /* which of several reasons to be started again is the last */
 } service;
-
-bool service_is_forgetful;
 
 static void turn_event(void *object, uint64_t number);
 
@@ -55,23 +52,6 @@ void service_wake(void) {
 /* The router's clock */
 static uint64_t service_clock(void) {
         return world_now - service.born + 1000 * (uint64_t) FAKE_SEC;
-}
-
-static void service_remember(uint64_t id) {
-        for (unsigned i = 0; i < service.n_ended; i++)
-                if (service.ended[i] == id)
-                        return;
-        sim_require(service.n_ended < SERVICE_ENDED_MAX);
-        service.ended[service.n_ended++] = id;
-}
-
-/* Others have been told, or will be, that they are gone. */
-static void service_remember_ended(void) {
-        uint64_t id = 0;
-
-        while ((id = model_next_id(id)))
-                if (!service_has_client(id) && !router_may_come_back(service.net->router, id))
-                        service_remember(id);
 }
 
 /* Called from inside of the core: what is allocated here is not its. */
@@ -95,6 +75,24 @@ static void on_left(void *userdata, Session *s, WireReason reason, const char *t
         fake_in_core = true;
 }
 
+static void on_ended(void *userdata, IdRange ids) {
+        bool in_core = fake_in_core;
+
+        fake_in_core = false;
+        sim_require(idranges_add(&service.ending, ids) >= 0);
+        fake_in_core = in_core;
+}
+
+static void on_settle(void *userdata) {
+        bool in_core = fake_in_core;
+
+        fake_in_core = false;
+        for (size_t i = 0; bug != BUG_FORGETFUL && i < service.ending.n; i++)
+                idranges_remove(&service.resumable, service.ending.ranges[i]);
+        idranges_deinit(&service.ending);
+        fake_in_core = in_core;
+}
+
 void service_init(const Plan *plan) {
         memset(&service, 0, sizeof(service));
         service.plan = plan;
@@ -114,15 +112,16 @@ static RouterConfig service_config(void) {
         return config;
 }
 
-static void service_revoke(void) {
-        for (unsigned i = 0; i < service.n_ended; i++) {
-                int r;
+/* The ids that fake_net_new() has given it were none of this world. */
+static void service_give_ids(Router *r) {
+        IdRange own = { service.next_id, service.next_id + SERVICE_IDS };
 
-                fake_in_core = true;
-                r = router_revoke(service.net->router, service.ended[i]);
-                fake_in_core = false;
-                sim_require(r >= 0);
-        }
+        idranges_deinit(&r->former);
+        for (size_t i = 0; i < service.resumable.n; i++)
+                sim_require(router_add_former(r, service.resumable.ranges[i]) >= 0);
+        r->next_id = own.first;
+        r->end_id = own.end;
+        sim_require(idranges_add(&service.resumable, own) >= 0);
 }
 
 void service_start(void) {
@@ -142,15 +141,15 @@ void service_start(void) {
         for (unsigned i = 0; i < WIRE_INSTANCE_SIZE; i++)
                 r->instance[i] = (uint8_t) rng_next(&rng);
         r->random = rng_next(&rng);
-        r->first_id = r->next_id = service.next_id;
-        r->end_id = service.next_id + SERVICE_IDS;
+        service_give_ids(r);
         service.fake_ops = r->ops;
         service.ops = *r->ops;
         service.ops.joined = on_joined;
         service.ops.left = on_left;
+        service.ops.ended = on_ended;
+        service.ops.settle = on_settle;
         r->ops = &service.ops;
         model_started(service.number);
-        service_revoke();
         alloc_set_failing(world_seed() + service.number, service.plan->alloc_permyriad);
         world_say("service: start %u, ids from %" PRIu64, service.number, service.next_id);
         service_wake();
@@ -160,8 +159,7 @@ static void service_end(Rng *rng) {
         if (!service.net)
                 return;
         service.is_dying = true;
-        if (!service_is_forgetful)
-                service_remember_ended();
+        idranges_deinit(&service.ending); /* nobody has heard of it */
         service.next_id = service.net->router->next_id + 1 + (rng ? rng_below(rng, 1000) : 0);
         for (Conn *c = net_first(); c; c = c->next)
                 if (!c->service_done && c->link)
@@ -173,6 +171,8 @@ static void service_end(Rng *rng) {
 
 void service_deinit(void) {
         service_end(NULL);
+        idranges_deinit(&service.resumable);
+        idranges_deinit(&service.ending);
 }
 
 static void restart_event(void *object, uint64_t number) {
@@ -218,10 +218,9 @@ void service_kick(uint64_t id) {
         router_set_now(service.net->router, service_clock());
         fake_in_core = true;
         r = router_kick(service.net->router, id, "by the plan");
+        router_settle(service.net->router);
         fake_in_core = false;
         world_say("service: kick %" PRIu64 ", %d", id, r);
-        if (r >= 0)
-                service_remember(id);
         service_wake();
 }
 

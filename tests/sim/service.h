@@ -6,10 +6,6 @@
 #include "tests/sim/net.h"
 #include "tests/sim/plan.h"
 
-/* A service that is started again does not know whose sessions had ended before, but for those who were kicked. That is how it
- * is; it lets a client come back whom others were told has left, and then they do not agree on which messages were sent. */
-extern bool service_is_forgetful;
-
 void service_init(const Plan *plan);
 void service_deinit(void);
 

@@ -61,6 +61,19 @@ static void on_left(void *userdata, Session *s, WireReason reason, const char *t
         event(userdata, "left %s %s", s->name, wire_reason_name(reason));
 }
 
+static void on_ended(void *userdata, IdRange ids) {
+        FakeNet *n = userdata;
+        bool in_core = fake_in_core;
+
+        fake_require(ids.first > 0 && ids.first < ids.end);
+        fake_in_core = false;
+        idranges_remove(&n->resumable, ids);
+        fake_in_core = in_core;
+}
+
+static void on_settle(void *userdata) {
+}
+
 static void on_state_changed(void *userdata, Session *s) {
         event(userdata, "state %s %s", s->name, wire_state_name(s->state));
 }
@@ -124,6 +137,8 @@ static void complete_load(void *userdata, LoadFigures *figures) {
 static const RouterOps ops = {
         .joined = on_joined,
         .left = on_left,
+        .ended = on_ended,
+        .settle = on_settle,
         .state_changed = on_state_changed,
         .refused = on_refused,
         .protocol_error = on_protocol_error,
@@ -159,6 +174,10 @@ RouterConfig fake_config(void) {
         };
 }
 
+static void must_add(IdRanges *rs, IdRange range) {
+        fake_require(idranges_add(rs, range) >= 0);
+}
+
 FakeNet *fake_net_new(const RouterConfig *config) {
         static const uint8_t seed[ROUTER_SEED_SIZE] = "0123456789abcde";
         FakeNet *n;
@@ -173,7 +192,9 @@ FakeNet *fake_net_new(const RouterConfig *config) {
                 free(n);
                 return NULL;
         }
-        router_add_ids(n->router, FAKE_FIRST_ID, 65536);
+        must_add(&n->router->former, (IdRange) { 1, FAKE_FIRST_ID });
+        must_add(&n->resumable, (IdRange) { 1, FAKE_FIRST_ID + FAKE_IDS });
+        router_add_ids(n->router, FAKE_FIRST_ID, FAKE_IDS);
         return n;
 }
 
@@ -205,6 +226,7 @@ FakeNet *fake_net_free(FakeNet *n) {
                 free(l->out);
                 free(l);
         }
+        idranges_deinit(&n->resumable);
         free(n->borrowed);
         free(n);
         return NULL;
@@ -260,6 +282,7 @@ static void dispatch(FakeNet *n, FakeLink *l) {
 /* Output, as socket_flush() has it */
 
 static void write_link(FakeNet *n, FakeLink *l) {
+        fake_require(!n->router->is_unsettled); /* nobody hears of an end that could be forgotten */
         while (!l->write_blocked) {
                 struct iovec iov[8];
                 size_t n_iov = link_get_output(l->link, &n->router->turn, iov, 8), size = 0, taken = 0;
@@ -311,6 +334,7 @@ bool fake_net_turn(FakeNet *n) {
                 flush_link(n, dirty->userdata);
         end_turn(n);
         if (n->ids_low && n->refill > 0) {
+                must_add(&n->resumable, (IdRange) { n->router->end_id, n->router->end_id + n->refill });
                 router_add_ids(n->router, n->router->end_id, n->refill);
                 n->ids_low = false;
         }

@@ -51,6 +51,7 @@ struct FakeNet {
         uint64_t n_progress;
         uint64_t refill; /* ids to give when they are low; 0: none */
         bool ids_low;
+        IdRanges resumable; /* what a router that is started after this one may be given as former clients */
         char events[FAKE_EVENTS_MAX];
         size_t n_events;
 };
@@ -58,6 +59,7 @@ struct FakeNet {
 enum {
         FAKE_SEC = 1000 * 1000,
         FAKE_FIRST_ID = 1001, /* those below are of the time before */
+        FAKE_IDS = 65536,
         FAKE_HIGH = 4096,
         FAKE_LOW = 1024,
 };

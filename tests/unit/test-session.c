@@ -3,6 +3,7 @@
 /* How sessions begin, lose their link, come back, and end; and their ids */
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "tests/unit/fake-net.h"
 #include "tests/unit/run-tests.h"
@@ -365,6 +366,78 @@ START_TEST(ids_run_low_and_out) {
 }
 END_TEST
 
+/* "77 1001-1003": who may resume in the service after this one, of those who are expected to have had an id */
+static const char *resumable(void) {
+        static char text[512];
+        size_t n = 0;
+
+        text[0] = '\0';
+        for (size_t i = 0; i < net->resumable.n; i++) {
+                IdRange ids = net->resumable.ranges[i];
+
+                if (ids.end > net->router->next_id)
+                        ids.end = net->router->next_id;
+                if (ids.first >= ids.end)
+                        continue;
+                n += (size_t) sprintf(text + n, n > 0 ? " %u" : "%u", (unsigned) ids.first);
+                if (ids.end - ids.first > 1)
+                        n += (size_t) sprintf(text + n, "-%u", (unsigned) ids.end - 1);
+        }
+        return text;
+}
+
+/* However a session ends, it does so for all services to come. That the order is right, fake-net.c checks. */
+START_TEST(an_end_is_final) {
+        FakeLink *l[8];
+
+        for (size_t i = 0; i < 8; i++)
+                l[i] = fake_client(net, i == 0 ? "a" : ""); /* 1001 to 1008 */
+        ck_assert_str_eq(resumable(), "1-1008");
+        fake_simple(l[1], WIRE_GOODBYE, 0, 0);
+        fake_close(l[2], LINK_EOF);
+        fake_close(l[3], LINK_RESET);
+        fake_close(l[4], LINK_TIMEOUT);
+        fake_simple(l[5], WIRE_WELCOME, 0, 0);
+        fake_net_run(net);
+        ck_assert_str_eq(resumable(), "1-1001 1004-1005 1007-1008");
+        fake_net_advance(net, 2 * FAKE_SEC);
+        ck_assert_str_eq(resumable(), "1-1001 1005 1007-1008");
+        ck_assert_int_eq(router_kick(net->router, l[6]->id, ""), 0);
+        ck_assert(net->router->is_unsettled); /* also where there is no turn of the data plane first */
+        router_settle(net->router);
+        ck_assert(!net->router->is_unsettled);
+        ck_assert_str_eq(resumable(), "1-1001 1005 1008");
+
+        /* A name that is taken over */
+        fake_close(l[0], LINK_RESET);
+        fake_net_run(net);
+        fake_client(net, "a"); /* 1009 */
+        ck_assert_str_eq(resumable(), "1-1000 1005 1008-1009");
+}
+END_TEST
+
+/* Those of the time before who are not seen again, whether somebody waits for them or not, and those who are, and end. */
+START_TEST(not_coming_back_is_final) {
+        FakeLink *w = fake_client(net, "w"), *a = resume_former(77, "a"), *b = resume_former(78, "b"), *c = resume_former(500, "c");
+
+        fake_watch(w, 100, true);
+        ck_assert_str_eq(fake_heard(w), "watch @1 away");
+        fake_close(b, LINK_EOF);
+        fake_net_run(net);
+        ck_assert_str_eq(resumable(), "1-77 79-1001");
+        fake_net_advance(net, 30 * FAKE_SEC - 1);
+        ck_assert_str_eq(resumable(), "1-77 79-1001");
+        fake_net_advance(net, 1);
+        ck_assert_str_eq(resumable(), "77 500 1001");
+        ck_assert_str_eq(fake_heard(w), "ping 1; left 100 link lost @5");
+        fake_close(a, LINK_EOF);
+        fake_close(c, LINK_TIMEOUT);
+        fake_net_run(net);
+        ck_assert_str_eq(resumable(), "500 1001");
+}
+END_TEST
+
 TEST_MAIN_FIXTURE("session", setup, teardown, in_order_of_ids, how_a_link_ends, resume, resume_is_refused, former_clients,
-                  a_former_client_that_is_watched, a_longer_grace_brings_nobody_back, kick, kick_in_the_middle_of_a_write, stop,
+                  a_former_client_that_is_watched, a_longer_grace_brings_nobody_back, an_end_is_final,
+                  not_coming_back_is_final, kick, kick_in_the_middle_of_a_write, stop,
                   stop_spreads_the_return, ids_run_low_and_out)

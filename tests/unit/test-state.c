@@ -418,42 +418,6 @@ START_TEST(killed_at_any_time) {
 }
 END_TEST
 
-START_TEST(the_kicked_are_kept) {
-        const uint64_t *ids;
-        size_t n;
-
-        reopen_well();
-        state_get_kicked(state, &n);
-        ck_assert_uint_eq(n, 0);
-        for (uint64_t id = 1; id <= STATE_KICKED_MAX; id++)
-                ck_assert_int_eq(state_add_kicked(state, id), 0);
-        reopen_well();
-        ids = state_get_kicked(state, &n);
-        ck_assert_uint_eq(n, STATE_KICKED_MAX);
-        ck_assert_uint_eq(ids[0], 1);
-        ck_assert_uint_eq(ids[n - 1], STATE_KICKED_MAX);
-        ck_assert_int_eq(state_add_kicked(state, INT64_MAX), 0); /* one more: the oldest goes */
-        reopen_well();
-        ids = state_get_kicked(state, &n);
-        ck_assert_uint_eq(n, STATE_KICKED_MAX);
-        ck_assert_uint_eq(ids[0], 2);
-        ck_assert_uint_eq(ids[n - 1], INT64_MAX);
-}
-END_TEST
-
-START_TEST(a_damaged_list_of_kicked) {
-        static const char *const lists[] = { "\n", "0\n", "17", "17\n18", "17\n\n", "x\n", "-1\n", "17 \n", "9223372036854775809\n" };
-
-        reopen_well();
-        for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-                temp_write("state/kicked", lists[i]);
-                assert_refused(-EUCLEAN, "kicked is damaged");
-        }
-        temp_write("state/kicked", "17\n18\n");
-        reopen_well();
-}
-END_TEST
-
 START_TEST(freeing_nothing) {
         ck_assert_ptr_null(state_free(NULL));
 }
@@ -462,4 +426,4 @@ END_TEST
 TEST_MAIN_FIXTURE("state", setup, teardown, from_nothing, directories_above_are_made, what_is_kept, the_last_id,
           a_damaged_counter, a_counter_with_a_zero_byte, a_counter_that_is_gone, a_damaged_key, after_a_crash,
           a_link_set_as_a_trap, permissions, another_owner, not_a_directory, a_disk_that_is_full, the_default_place,
-          processes_never_overlap, killed_at_any_time, the_kicked_are_kept, a_damaged_list_of_kicked, freeing_nothing)
+          processes_never_overlap, killed_at_any_time, freeing_nothing)
