@@ -59,6 +59,7 @@ static const RouterConfig config = {
         .broadcast_wait_usec = 1000 * 1000,
         .outbox_high = 1024 * 1024,
         .outbox_low = 256 * 1024,
+        .urgent_high = 1024 * 1024,
         .initial_credit = 1024 * 1024,
 };
 

@@ -235,6 +235,11 @@ int client_answer(DirectClient *client, const WireHeader *header, const uint8_t 
 
 /* What the library asks for its own purposes */
 
+static void client_put_off_watches(DirectClient *client) {
+        client->asks_watches = true;
+        client_put_off(client);
+}
+
 static void watch_done(Question *q, void *userdata) {
         DirectClient *client = userdata;
         Watch *watch;
@@ -247,7 +252,7 @@ static void watch_done(Question *q, void *userdata) {
                 client_ask_watch(0, true, false, client);
         }
         if (q->result == -ENOMEM)
-                client_put_off(client); /* unwatched, it might be away for ever */
+                client_put_off_watches(client); /* unwatched, it might be away for ever */
         if (q->result == 0 && q->target != 0)
                 client_watch_answer(client, q->target, q->answer.state);
         else if (q->target != 0)
@@ -276,14 +281,14 @@ static void client_ask_watch_on(DirectClient *client, uint64_t id) {
         client_drop_watch_question(client, id);
         q = question_new(QUESTION_WATCH);
         if (!q) {
-                client_put_off(client);
+                client_put_off_watches(client);
                 return;
         }
         q->target = id;
         q->done = watch_done;
         q->done_userdata = client;
         if (client_ask(client, q) < 0) {
-                client_put_off(client);
+                client_put_off_watches(client);
                 return;
         }
         watch = watches_find(&client->watches, id);

@@ -11,6 +11,7 @@
 #include "client/client.h"
 
 #define CLIENT_RETRY_USEC (20 * USEC_PER_MSEC) /* soon, and no busy waiting */
+#define CLIENT_RETRY_LONG_USEC (200 * USEC_PER_MSEC) /* whom this waits for has not read for a while, and may not for long */
 #define CLIENT_PAUSE_USEC USEC_PER_MSEC /* beside so much work between two messages the write of an acknowledgement costs nothing */
 
 enum {
@@ -44,8 +45,11 @@ int client_check_session(DirectClient *client) {
 }
 
 void client_put_off(DirectClient *client) {
-        if (client->retry_at == USEC_NEVER)
-                client->retry_at = usec_add(usec_now(), CLIENT_RETRY_USEC);
+        client->retry_at = usec_min(client->retry_at, usec_add(usec_now(), CLIENT_RETRY_USEC));
+}
+
+void client_put_off_long(DirectClient *client) {
+        client->retry_at = usec_min(client->retry_at, usec_add(usec_now(), CLIENT_RETRY_LONG_USEC));
 }
 
 /* Events */
@@ -172,7 +176,7 @@ static int client_acknowledge(uint64_t source, uint32_t stream, uint64_t sequenc
 }
 
 static int client_ask_resend(uint64_t source, uint64_t first, void *userdata) {
-        WireHeader header = { .length = 16, .type = WIRE_RESEND, .target = source };
+        WireHeader header = { .length = 16, .type = WIRE_RESEND, .target = source, .tag = CLIENT_RESEND_TAG };
         DirectClient *client = userdata;
         uint8_t payload[16] = {};
 

@@ -54,14 +54,18 @@ struct DirectClient {
         bool is_waiting;    /* a blocking function waits for an answer: reading goes on above the bound of the inbox */
         bool is_reading;    /* a frame is being dealt with where it was read: nothing is written meanwhile, since that may read */
         bool is_starved;    /* no memory for what came in: it waits until retry_at */
+        bool asks_watches;  /* among what was put off: to ask who is there */
         bool watches_all;   /* the service takes no more watches of single clients from us */
         bool is_freed;      /* direct_client_free() was called from a handler */
 
         char error[512];
 };
 
+/* Tell what comes back from a message that does; no question has them, and unreliable messages have none */
+#define CLIENT_ACK_TAG (QUESTIONS_TAG_MAX + 1)
+#define CLIENT_RESEND_TAG (QUESTIONS_TAG_MAX + 2)
+
 enum {
-        CLIENT_ACK_TAG = 1, /* tells an acknowledgement that comes back from a message that does; unreliable messages have none */
         CLIENT_SEND_BUFFER_DEFAULT = 4 * 1024 * 1024,
         CLIENT_PROGRAM_MAX = 512, /* so that HELLO stays below WIRE_HELLO_FRAME_MAX whatever the name is */
 };
@@ -78,8 +82,9 @@ int client_push_event_text(DirectClient *client, const DirectEvent *event, WireT
 int client_check_up(DirectClient *client);
 int client_check_session(DirectClient *client);
 
-/* Tries again soon what could not be done. */
+/* Tries again soon what there was no memory for; a little later what the service, or a client, was too busy for. */
 void client_put_off(DirectClient *client);
+void client_put_off_long(DirectClient *client);
 
 /* A message is being handed to the program. */
 void client_taken(DirectClient *client, DirectMessage *message);
@@ -137,7 +142,7 @@ bool client_has_frame(const DirectClient *client);
 
 void client_presence(DirectClient *client, const WirePresence *presence);
 void client_watch_answer(DirectClient *client, uint64_t id, unsigned state);
-void client_bounce(DirectClient *client, const WireHeader *header);
+int client_bounce(DirectClient *client, const WireHeader *header); /* 0 or -ENOMEM */
 int client_broadcasts_lost(DirectClient *client, uint64_t source, uint64_t n); /* 0, or -ENOMEM: not told */
 
 /* ask.c */

@@ -91,8 +91,7 @@ static int frame_lost(DirectClient *client, const WireHeader *header, const uint
 }
 
 static int frame_bounce(DirectClient *client, const WireHeader *header, const uint8_t *payload) {
-        client_bounce(client, header);
-        return 0;
+        return client_bounce(client, header);
 }
 
 static int frame_presence(DirectClient *client, const WireHeader *header, const uint8_t *payload) {

@@ -96,17 +96,30 @@ int heard_back(Intake *in, uint64_t id) {
         return source->next_broadcast > 0 ? heard_ask(in, source) : 0;
 }
 
-int heard_renew(Intake *in) {
+void heard_bounced(Intake *in, uint64_t id) {
+        Source *source;
+
+        source = intake_find_source(in, id);
+        if (source)
+                source->has_asked = false;
+}
+
+int heard_retry(Intake *in) {
         int r = 0;
 
         for (MapNode *node = NULL; r >= 0 && (node = map_next(&in->by_id, node));) {
                 Source *source = container_of(node, Source, by_id);
 
-                source->has_asked = false;
                 if (source->next_broadcast > 0)
                         r = heard_ask(in, source);
         }
         return r;
+}
+
+int heard_renew(Intake *in) {
+        for (MapNode *node = NULL; (node = map_next(&in->by_id, node));)
+                container_of(node, Source, by_id)->has_asked = false;
+        return heard_retry(in);
 }
 
 uint64_t heard_missing(const Intake *in, uint64_t id) {

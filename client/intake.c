@@ -15,6 +15,8 @@
 void intake_init(Intake *in, const IntakeCallbacks *callbacks, void *userdata) {
         *in = (Intake) { .callbacks = callbacks, .userdata = userdata };
         list_init(&in->due);
+        list_init(&in->put_off);
+        list_init(&in->again);
 }
 
 static void inflow_init(InFlow *f, Source *source, uint32_t stream, uint64_t credit) {
@@ -71,6 +73,12 @@ static void intake_free_stream(Intake *in, InFlow *f) {
         free(f);
 }
 
+static void again_free(Intake *in, Again *again) {
+        list_remove(&again->again);
+        free(again);
+        in->n_again--;
+}
+
 static void source_free(Intake *in, Source *source) {
         if (in->last == source)
                 in->last = NULL;
@@ -96,6 +104,8 @@ void intake_reset(Intake *in) {
 
         while ((node = map_any(&in->by_id)))
                 source_free(in, container_of(node, Source, by_id));
+        while (!list_is_empty(&in->again))
+                again_free(in, container_of(in->again.next, Again, again));
 }
 
 void intake_deinit(Intake *in) {
@@ -321,4 +331,48 @@ int intake_acknowledge(Intake *in) {
                 }
         }
         return 0;
+}
+
+int intake_bounced(Intake *in, uint64_t id, uint32_t stream, uint64_t sequence) {
+        Source *source;
+        InFlow *f;
+        Again *again;
+
+        source = intake_find_source(in, id);
+        if (!source)
+                return 0;
+        f = stream == 0 ? &source->messages : intake_find_stream(in, source, stream);
+        if (f) {
+                list_remove(&f->due);
+                list_append(&in->put_off, &f->due);
+                return 0;
+        }
+        if (in->n_again >= INTAKE_AGAIN_MAX)
+                return 0;
+        again = malloc(sizeof(*again));
+        if (!again)
+                return -ENOMEM;
+        *again = (Again) { .source = id, .stream = stream, .sequence = sequence };
+        list_append(&in->again, &again->again);
+        in->n_again++;
+        return 0;
+}
+
+int intake_retry(Intake *in) {
+        while (!list_is_empty(&in->put_off)) {
+                List *due = in->put_off.next;
+
+                list_remove(due);
+                list_append(&in->due, due);
+        }
+        while (!list_is_empty(&in->again)) {
+                Again *again = container_of(in->again.next, Again, again);
+                int r;
+
+                r = in->callbacks->acknowledge(again->source, again->stream, again->sequence, 0, in->userdata);
+                if (r < 0)
+                        return r;
+                again_free(in, again);
+        }
+        return heard_retry(in);
 }

@@ -36,6 +36,7 @@ enum {
         /* A sender that uses its numbers one after the other needs two; of one that leaves gaps the latest are known, which is what
          * a frame that is sent again can belong to */
         INTAKE_RANGES_MAX = 16,
+        INTAKE_AGAIN_MAX = 1024, /* see Again: who has so many waits for one who has stopped reading long ago */
         INTAKE_STREAMS_MAX = 65536, /* under way at the same time, from all: as ASSEMBLY_STREAMS_MAX */
 };
 
@@ -60,6 +61,13 @@ typedef struct Receipt {
         uint32_t size;
 } Receipt;
 
+/* The last acknowledgement of a stream, which came back: nothing else is known of that stream any more */
+typedef struct Again {
+        List again;
+        uint64_t source, sequence;
+        uint32_t stream;
+} Again;
+
 typedef struct IntakeCallbacks {
         int (*acknowledge)(uint64_t source, uint32_t stream, uint64_t sequence, uint64_t credit, void *userdata);
         int (*ask_resend)(uint64_t source, uint64_t first, void *userdata);
@@ -72,6 +80,9 @@ struct Intake {
         Map by_stream; /* of InFlow, by a hash of source and number: the streams under way */
         Source *last; /* the one that was looked for last; or NULL */
         List due;    /* of InFlow */
+        List put_off;   /* of InFlow: what there is to acknowledge is of no use before intake_retry() */
+        List again;     /* of Again, likewise */
+        unsigned n_again;
         uint32_t initial_credit;
         bool began_here; /* our session began in the present instance of the service */
 
@@ -114,6 +125,13 @@ int intake_acknowledge(Intake *in);
 static inline bool intake_is_due(const Intake *in) {
         return !list_is_empty(&in->due);
 }
+
+/* An acknowledgement, or a question for broadcasts, came back: its target has not read the ones before. They are put off. 0 or -ENOMEM. */
+int intake_bounced(Intake *in, uint64_t source, uint32_t stream, uint64_t sequence);
+void heard_bounced(Intake *in, uint64_t source);
+/* Time to try again what was put off. 0 or -ENOMEM: some is left. */
+int intake_retry(Intake *in);
+int heard_retry(Intake *in);
 
 /* The source is gone; all are, since our session is new. */
 void intake_source_gone(Intake *in, uint64_t source);

@@ -93,6 +93,17 @@ bool client_write(DirectClient *client) {
         return r > 0;
 }
 
+/* What was put off. On a new link there is nothing of that: all is said, and asked, anew. */
+static void client_retry(DirectClient *client) {
+        bool asks_watches = client->asks_watches;
+
+        client->asks_watches = false;
+        if (asks_watches)
+                watches_renew(&client->watches);
+        if (intake_retry(&client->intake) < 0)
+                client_put_off(client);
+}
+
 static void client_expire(DirectClient *client) {
         uint64_t now = usec_now();
 
@@ -102,7 +113,7 @@ static void client_expire(DirectClient *client) {
                 client->retry_at = USEC_NEVER;
                 client->is_starved = false;
                 if (client->session.state == SESSION_UP)
-                        watches_renew(&client->watches);
+                        client_retry(client);
         }
         if (client->session.deadline <= now)
                 session_expire(client);

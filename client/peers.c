@@ -100,7 +100,22 @@ void client_watch_answer(DirectClient *client, uint64_t id, unsigned state) {
         client_peer_event(client, id, type, DIRECT_REASON_NONE, (WireText) {});
 }
 
-void client_bounce(DirectClient *client, const WireHeader *header) {
+static int client_overloaded(DirectClient *client, const WireHeader *header) {
+        int r = 0;
+
+        if (header->tag == CLIENT_ACK_TAG)
+                r = intake_bounced(&client->intake, header->target, header->stream, header->sequence);
+        else if (header->tag == CLIENT_RESEND_TAG)
+                heard_bounced(&client->intake, header->target);
+        else {
+                sender_target_away(&client->sender, header->target);
+                client->asks_watches = true; /* that it is there lets the flow go on */
+        }
+        client_put_off_long(client);
+        return r;
+}
+
+int client_bounce(DirectClient *client, const WireHeader *header) {
         static const int errors[] = {
                 [0] = -EIO,
                 [WIRE_BOUNCE_NO_CLIENT] = -ENXIO,
@@ -119,7 +134,7 @@ void client_bounce(DirectClient *client, const WireHeader *header) {
         if (header->sequence == 0 && header->tag == 0) {
                 client_push_event(client, &(DirectEvent) {
                         .type = DIRECT_EVENT_UNDELIVERED, .error = error, .id = header->target, .count = 1 });
-                return;
+                return 0;
         }
         switch (header->kind) {
         case WIRE_BOUNCE_AWAY:
@@ -130,10 +145,9 @@ void client_bounce(DirectClient *client, const WireHeader *header) {
                 sender_target_refused(&client->sender, header->target);
                 break;
         case WIRE_BOUNCE_OVERLOADED:
-                sender_target_away(&client->sender, header->target);
-                client_put_off(client); /* then its state is asked for, and that it is there lets the flow go on */
-                break;
+                return client_overloaded(client, header);
         default:
                 break;
         }
+        return 0;
 }

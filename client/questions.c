@@ -115,7 +115,7 @@ int questions_add(Questions *qs, Question *q) {
         }
         do
                 qs->tag++;
-        while (qs->tag == 0 || map_find(&qs->by_tag, qs->tag));
+        while (qs->tag == 0 || qs->tag > QUESTIONS_TAG_MAX || map_find(&qs->by_tag, qs->tag));
         map_insert(&qs->by_tag, &q->by_tag, qs->tag);
         qs->n_calls += q->kind == QUESTION_CALL;
         return 0;

@@ -61,6 +61,8 @@ struct Question {
         void *userdata;
 };
 
+#define QUESTIONS_TAG_MAX (UINT32_MAX - 16) /* the rest is for what is no question */
+
 typedef struct Questions {
         Map by_tag;
         Question **heap; /* by deadline, the earliest first: those that have one */

@@ -356,7 +356,7 @@ int session_welcome(DirectClient *client, const WireHeader *header, const uint8_
         s->up_since = usec_now();
         client_renew_questions(client);
         watches_renew(&client->watches);
-        if (heard_renew(&client->intake) < 0)
+        if (heard_renew(&client->intake) < 0 || intake_retry(&client->intake) < 0)
                 client_put_off(client);
         if (is_resumed && !sender_has_output(&client->sender)) /* the service wants to see that we have heard it */
                 (void) sender_control(&client->sender, &(WireHeader) { .type = WIRE_PONG }, NULL);

@@ -106,6 +106,7 @@ static RouterConfig router_config(const Config *c) {
                 .broadcast_wait_usec = c->broadcast_wait_usec,
                 .outbox_high = c->outbox_high,
                 .outbox_low = c->outbox_low,
+                .urgent_high = c->outbox_high,
                 .initial_credit = (uint32_t) c->initial_credit,
         };
 }

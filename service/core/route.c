@@ -12,9 +12,10 @@ static bool is_over(const Link *l) {
         return l->outbox.n_kept > l->router->config.outbox_high;
 }
 
-/* Who only acknowledges what a client had sent must not wait for it to read: its other flows would stand still with that. */
-static bool must_wait(const Run *run, const Link *to) {
-        return is_over(to) && (run->class != RUN_URGENT || to->outbox.n_urgent > ROUTE_URGENT_MAX);
+/* Who only acknowledges what a client had sent must not wait for it to read: its other flows would stand still with that. But there is a
+ * bound to what is kept of that, too. */
+static bool is_overloaded(const Run *run, const Link *to) {
+        return run->class == RUN_URGENT && to->outbox.n_urgent > to->router->config.urgent_high;
 }
 
 static void bounce(Link *from, const Run *run, WireBounce reason) {
@@ -24,8 +25,9 @@ static void bounce(Link *from, const Run *run, WireBounce reason) {
 
                 wire_header_load(frame, &header);
                 n = WIRE_HEADER_SIZE + header.length;
-                if (header.type != WIRE_DATA && header.type != WIRE_ACK)
-                        continue;
+                if (header.type != WIRE_DATA && header.type != WIRE_ACK &&
+                    !(header.type == WIRE_RESEND && reason == WIRE_BOUNCE_OVERLOADED))
+                        continue; /* is repeated, or not needed, when the target is back */
                 from->router->load.bounces++;
                 header = (WireHeader) {
                         .type = WIRE_BOUNCE,
@@ -112,7 +114,11 @@ void route_run(Link *from, const Run *run) {
                 deliver_or_skip(from, target->link, run);
                 return;
         }
-        if (must_wait(run, target->link))
+        if (is_overloaded(run, target->link)) {
+                bounce(from, run, WIRE_BOUNCE_OVERLOADED);
+                return;
+        }
+        if (run->class != RUN_URGENT && is_over(target->link))
                 pause_add(from, target->link, false);
         deliver(from, target->link, run);
 }

@@ -19,12 +19,6 @@ typedef struct Run {
         uint8_t class; /* RunClass */
 } Run;
 
-enum {
-        /* What is kept of urgent frames for one client that is over its high-water mark before those who send them wait as well. An
-         * honest sender has a few ACKs for each flow: that is those of some ten thousand. */
-        ROUTE_URGENT_MAX = 1024 * 1024,
-};
-
 void route_run(Link *from, const Run *run);
 
 /* `to` has drained below its low-water mark. */

@@ -20,6 +20,7 @@ typedef struct RouterConfig {
         uint64_t broadcast_wait_usec;
         uint64_t outbox_high;
         uint64_t outbox_low;
+        uint64_t urgent_high; /* of acknowledgements and the like that have to wait for one client: more come back */
         uint32_t initial_credit;
 } RouterConfig;
 

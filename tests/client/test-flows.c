@@ -362,6 +362,40 @@ START_TEST(test_told_at_once) {
 }
 END_TEST
 
+static void bounce_overloaded(void) {
+        WireHeader header = frame.header;
+
+        header.type = WIRE_BOUNCE;
+        header.kind = WIRE_BOUNCE_OVERLOADED;
+        header.length = 0;
+        fake_send(&fake, &header, NULL, 0);
+}
+
+/* Who does not read its acknowledgements gets them later, and nobody is told of that. */
+START_TEST(test_acknowledgement_comes_back) {
+        send_number(2, 1);
+        receive_number(1);
+        fake_expect_watch(&fake, client, 2, &frame);
+        expect_ack(2, 0, 1);
+        bounce_overloaded();
+        send_number(2, 2);
+        receive_number(2);
+        expect_ack(2, 0, 2); /* the one for both */
+        /* Of a stream that has ended nothing but the number is known */
+        fake_send_reliable(&fake, 2, WIRE_FIRST | WIRE_LAST, 1, 1, "x", 1);
+        receive_number('x');
+        expect_ack(2, 1, 1);
+        bounce_overloaded();
+        expect_ack(2, 1, 1);
+        bounce_overloaded();
+        resume();
+        fake_expect_watch(&fake, client, 2, &frame);
+        expect_ack(2, 1, 1);
+        expect_none();
+        ck_assert_uint_eq(n_events, 0);
+}
+END_TEST
+
 /* ---- Broadcasts ---- */
 
 static void send_range(uint8_t type, uint64_t source, uint64_t first, uint64_t last) {
@@ -526,5 +560,6 @@ START_TEST(test_broadcast_file) {
 END_TEST
 
 TEST_MAIN_FIXTURE("client-flows", setup, teardown, test_again, test_away_and_gone, test_questions, test_credit,
-                  test_time_to_live, test_duplicates, test_taken, test_told_at_once, test_link_lost, test_stream, test_broadcasts_kept,
-                  test_broadcasts_missed, test_broadcast_file, test_broadcasts_baseline)
+                  test_time_to_live, test_duplicates, test_taken, test_told_at_once, test_acknowledgement_comes_back,
+                  test_link_lost, test_stream, test_broadcasts_kept, test_broadcasts_missed, test_broadcast_file,
+                  test_broadcasts_baseline)

@@ -234,6 +234,7 @@ static void step_config(Script *s) {
                 .broadcast_wait_usec = bits & 16 ? 0 : 5 * FAKE_SEC,
                 .outbox_high = bits & 32 ? 500 : FAKE_HIGH,
                 .outbox_low = bits & 64 ? 1 : 400,
+                .urgent_high = bits & 64 ? 2000 : 100,
         };
 
         router_set_config(s->net->router, &config);

@@ -181,6 +181,7 @@ Plan *plan_new(uint64_t seed, bool with_faults) {
         if (p->pipe_size < PLAN_PIPE_SHORT && p->delay_max > PLAN_DELAY_SHORT_USEC)
                 p->delay_max = PLAN_DELAY_SHORT_USEC;
         p->outbox_high = highs[rng_below(&rng, 3)];
+        p->urgent_high = rng_chance(&rng, 50) ? 60 : p->outbox_high; /* else there is no time for so many acknowledgements */
         p->initial_credit = credits[rng_below(&rng, 3)];
         if (with_faults && rng_chance(&rng, 15))
                 p->alloc_permyriad = (unsigned) rng_between(&rng, 1, 100);

@@ -62,7 +62,7 @@ typedef struct Plan {
         uint64_t ping_interval;
         uint64_t delay_max;       /* on the way, one way */
         size_t pipe_size;         /* of the kernel's buffers */
-        size_t outbox_high;
+        size_t outbox_high, urgent_high;
         uint32_t initial_credit;
 } Plan;
 

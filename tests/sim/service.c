@@ -108,6 +108,7 @@ static RouterConfig service_config(void) {
         config.ping_interval_usec = p->ping_interval;
         config.outbox_high = p->outbox_high;
         config.outbox_low = p->outbox_high / 4;
+        config.urgent_high = p->urgent_high;
         config.initial_credit = p->initial_credit;
         return config;
 }

@@ -170,6 +170,7 @@ RouterConfig fake_config(void) {
                 .broadcast_wait_usec = 5 * FAKE_SEC,
                 .outbox_high = FAKE_HIGH,
                 .outbox_low = FAKE_LOW,
+                .urgent_high = FAKE_HIGH,
                 .initial_credit = 65536,
         };
 }
