@@ -14,6 +14,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "service/core/share.h"
 #include "service/server-private.h"
 
 enum {
@@ -108,6 +109,7 @@ static RouterConfig router_config(const Config *c) {
                 .outbox_low = c->outbox_low,
                 .urgent_high = c->outbox_high,
                 .initial_credit = (uint32_t) c->initial_credit,
+                .sender_share = SHARE_CREDITS * c->initial_credit,
         };
 }
 

@@ -13,11 +13,11 @@
 #include "service/core/pause.h"
 #include "service/core/route.h"
 #include "service/core/router.h"
+#include "service/core/share.h"
 
 enum {
         LINK_N_TIMERS = 2,
-        READ_SIZE_SCARCE = 4 * 1024, /* while QUEUED_SCARCE is exceeded: what ten thousand senders add before they wait is 40 MiB */
-        QUEUED_SCARCE = 64 * 1024 * 1024,
+        READ_SIZE_SCARCE = 4 * 1024, /* over LINK_QUEUED_SCARCE: what ten thousand senders add before they wait is 40 MiB */
 };
 
 int link_new(Router *r, void *userdata, const char *address, const char *principal, Link **ret_link) {
@@ -36,6 +36,8 @@ int link_new(Router *r, void *userdata, const char *address, const char *princip
         l->stall = TIMER_INIT(TIMER_STALL);
         LIST_INIT(&l->pauses);
         LIST_INIT(&l->pausing);
+        LIST_INIT(&l->shares);
+        LIST_INIT(&l->sharing);
         timers_arm(&r->timers, &l->timer, r->now + HANDSHAKE_TIMEOUT_USEC);
         r->n_links++;
         *ret_link = l;
@@ -64,6 +66,7 @@ static void detach(Link *l, LinkState state) {
         l->state = state;
         pause_release(l);
         pause_forget(l);
+        share_forget(l);
         framer_deinit(&l->framer);
         link_set_dirty(l);
 }
@@ -98,7 +101,7 @@ void link_set_dirty(Link *l) {
 size_t link_get_read_size(const Link *l) {
         if (l->state == LINK_OPENING)
                 return WIRE_HELLO_FRAME_MAX - l->framer.n_tail;
-        return l->router->queued_bytes > QUEUED_SCARCE ? READ_SIZE_SCARCE : LINK_READ_SIZE_MAX;
+        return l->router->queued_bytes > LINK_QUEUED_SCARCE ? READ_SIZE_SCARCE : LINK_READ_SIZE_MAX;
 }
 
 /* Output */

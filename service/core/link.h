@@ -9,8 +9,10 @@
 
 typedef struct Router Router;
 typedef struct Pause Pause;
+typedef struct Share Share;
 
 LIST_HEAD(PauseList, Pause);
+LIST_HEAD(ShareList, Share);
 
 typedef enum LinkState {
         LINK_OPENING, /* no HELLO yet */
@@ -59,6 +61,8 @@ struct Link {
         struct PauseList pauses;  /* whom this link waits for; not read from while there is any */
         struct PauseList pausing; /* who waits for this link */
         Link *last_paused;        /* the last that began to wait for this link */
+        struct ShareList shares;  /* what this link has for others that are over their marks, */
+        struct ShareList sharing; /* and others for this one */
         TAILQ_ENTRY(Link) dirty_entry;
         TAILQ_ENTRY(Link) waiting_entry;
 };
@@ -108,6 +112,7 @@ static inline bool link_is_finished(const Link *l) {
 enum {
         /* Over the high-water mark, for what was sent before the end: all that a kernel's receive buffer holds by default (tcp_rmem) */
         LINK_LEAVING_BYTES = 8 * 1024 * 1024,
+        LINK_QUEUED_SCARCE = 64 * 1024 * 1024, /* queued for all together: from there on, links are read from and let queue less */
         LINK_READ_SIZE_MAX = 128 * 1024, /* beyond this, a larger read saves no time that can be measured */
         /* How long an output must have been blocked before the kernel is told that this peer is slow rather than dead: well below the
          * shortest time-out that can be configured, and rare enough to cost nothing. */

@@ -7,6 +7,7 @@
 #include "service/core/presence.h"
 #include "service/core/route.h"
 #include "service/core/router.h"
+#include "service/core/share.h"
 
 static bool is_over(const Link *l) {
         return l->outbox.n_kept > l->router->config.outbox_high;
@@ -118,7 +119,7 @@ void route_run(Link *from, const Run *run) {
                 bounce(from, run, WIRE_BOUNCE_OVERLOADED);
                 return;
         }
-        if (run->class != RUN_URGENT && is_over(target->link))
+        if (run->class != RUN_URGENT && is_over(target->link) && !share_take(from, target->link, run->size))
                 pause_add(from, target->link, false);
         deliver(from, target->link, run);
 }
@@ -129,6 +130,7 @@ void route_drained(Link *to) {
 
         to->skips_broadcasts = false;
         pause_release(to);
+        share_release(to);
         if (!s)
                 return;
         if (s->missed_broadcasts)

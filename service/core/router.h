@@ -22,6 +22,7 @@ typedef struct RouterConfig {
         uint64_t outbox_low;
         uint64_t urgent_high; /* of acknowledgements and the like that have to wait for one client: more come back */
         uint32_t initial_credit;
+        uint64_t sender_share; /* share.h; 0: none */
 } RouterConfig;
 
 enum { ROUTER_SEED_SIZE = 16 };

@@ -235,6 +235,7 @@ static void step_config(Script *s) {
                 .outbox_high = bits & 32 ? 500 : FAKE_HIGH,
                 .outbox_low = bits & 64 ? 1 : 400,
                 .urgent_high = bits & 64 ? 2000 : 100,
+                .sender_share = bits & 128 ? 1000 : 0,
         };
 
         router_set_config(s->net->router, &config);

@@ -137,6 +137,39 @@ class StoppedReceiver(ServiceTest):
         for sender in senders:
             sender.thread.join()
 
+    def test_many_senders_within_their_credit(self):
+        """Each has sent all that it may before the receiver has taken any: none of them waits, whatever else it sends."""
+        stopped = self.stopped_client()
+        clients = [self.client() for _ in range(200)]
+        before = self.service.rss()
+        for c in clients:
+            size = c.welcome.initial_credit // 4
+            for i in range(4):
+                c.data(stopped.id, bytes(size - 40), tag=i)
+        for c in clients:
+            c.ping()
+        load = clients[0].load()
+        grown = self.service.rss() - before
+        say(f"{load['queued_bytes'] >> 10} KiB of {len(clients)} senders are queued, RSS grown by {grown >> 10} KiB")
+        self.assertEqual(load["clients_paused"], 0)
+        self.assertGreater(load["queued_bytes"], 16 * MEBIBYTE)
+        if not direct1.SANITIZED:
+            self.assertLess(grown, 32 * MEBIBYTE)
+
+        # One that goes on without being granted more does wait, and nobody with it.
+        n = 64 * MEBIBYTE // 65536  # more than the kernel takes
+        greedy = Sender(clients[0], stopped.id, n)
+        wait_until_paused([greedy], clients[1].ping)
+        for c in clients[1:]:
+            c.ping()
+        self.assertEqual(clients[1].load()["clients_paused"], 1)
+        coming = {c.id: [*range(4)] for c in clients}
+        coming[clients[0].id] += range(n)
+        while any(coming.values()):
+            frame = stopped.expect(DATA)
+            self.assertEqual(frame.tag, coming[frame.source].pop(0))
+        greedy.thread.join()
+
     def test_ends_while_others_wait(self):
         """However the receiver ends, those that were paused for it go on at once, and are told."""
         for end in (Client.reset if self.transport == "tcp" else Client.close, Client.close, Client.goodbye):

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "service/core/share.h"
 #include "tests/sim/actor.h"
 #include "tests/sim/alloc.h"
 #include "tests/sim/bug.h"
@@ -110,6 +111,7 @@ static RouterConfig service_config(void) {
         config.outbox_low = p->outbox_high / 4;
         config.urgent_high = p->urgent_high;
         config.initial_credit = p->initial_credit;
+        config.sender_share = SHARE_CREDITS * p->initial_credit;
         return config;
 }
 

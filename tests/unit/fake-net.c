@@ -421,6 +421,7 @@ void fake_net_check(FakeNet *n) {
                 fake_require(l->state != LINK_DEAD && !l->dirty && l->outbox.n_borrowed == 0 && !l->failed);
                 fake_require(l->n_charged == l->outbox.n_kept);
                 fake_require(l->state == LINK_UP || (LIST_EMPTY(&l->pauses) && LIST_EMPTY(&l->pausing)));
+                fake_require(l->state == LINK_UP || (LIST_EMPTY(&l->shares) && LIST_EMPTY(&l->sharing)));
                 fake_require((l->state == LINK_UP || l->state == LINK_WAITING) == (l->session != NULL));
                 fake_require(l->state != LINK_UP || l->session->link == l);
                 fake_require(l->state != LINK_OPENING || l->framer.n_tail <= WIRE_HELLO_FRAME_MAX);

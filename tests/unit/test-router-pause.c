@@ -116,6 +116,107 @@ START_TEST(several_senders) {
 }
 END_TEST
 
+static void set_share(uint64_t share) {
+        net->config.sender_share = share;
+        router_set_config(net->router, &net->config);
+}
+
+/* Over the mark each may still queue its share; who stays within it never waits. */
+START_TEST(within_the_share) {
+        set_share(2000);
+        fill_to(a, b, FAKE_HIGH + 1);
+        fake_fill(a, b->id, 2000);
+        fake_fill(c, b->id, 2000);
+        fake_net_run(net);
+        ck_assert(!is_paused(a) && !is_paused(c));
+        fake_fill(a, b->id, 40);
+        fake_net_run(net);
+        ck_assert(is_paused(a) && !is_paused(c));
+        fake_take(b, FAKE_UNLIMITED);
+        fake_net_run(net);
+        ck_assert(!is_paused(a));
+        ck_assert(LIST_EMPTY(&b->link->sharing) && LIST_EMPTY(&a->link->shares) && LIST_EMPTY(&c->link->shares));
+        fill_to(a, b, FAKE_HIGH + 1); /* and all over again */
+        fake_fill(a, b->id, 2000);
+        fake_net_run(net);
+        ck_assert(!is_paused(a));
+}
+END_TEST
+
+/* A receiver that stays over its mark and takes a little now and then: what it has taken does not count. */
+START_TEST(the_share_of_a_slow_one) {
+        FakeLink *senders[6];
+
+        set_share(2000);
+        fake_stop_taking(b);
+        for (size_t i = 0; i < 6; i++) {
+                senders[i] = fake_client(net, (char[]) { (char) ('p' + i), '\0' });
+                fake_fill(senders[i], b->id, 1000);
+                fake_net_run(net);
+        }
+        for (size_t i = 0; i < 600; i++) {
+                fake_take(b, 1000);
+                fake_net_run(net);
+                fake_fill(senders[i % 6], b->id, 1000);
+                fake_net_run(net);
+                ck_assert_uint_eq(b->link->outbox.n_kept, 6000);
+                ck_assert_uint_eq(net->router->n_paused, 0);
+        }
+        fake_fill(a, b->id, 1000);
+        fake_fill(a, b->id, 1000);
+        fake_net_run(net);
+        ck_assert(!is_paused(a));
+        fake_fill(a, b->id, 1000);
+        fake_net_run(net);
+        ck_assert(is_paused(a));
+}
+END_TEST
+
+/* Each has a share for each target. */
+START_TEST(shares_of_several_targets) {
+        set_share(2000);
+        fill_to(c, a, FAKE_HIGH + 1);
+        fill_to(c, b, FAKE_HIGH + 1);
+        for (size_t i = 0; i < 2; i++) {
+                fake_fill(c, a->id, 1000);
+                fake_fill(c, b->id, 1000);
+                fake_fill(a, b->id, 1000);
+                fake_net_run(net);
+        }
+        ck_assert(!is_paused(a) && !is_paused(c));
+        fake_close(b, LINK_EOF);
+        fake_net_run(net);
+        ck_assert(LIST_EMPTY(&a->link->shares));
+        fake_fill(c, a->id, 40);
+        fake_net_run(net);
+        ck_assert(is_paused(c));
+        fake_close(c, LINK_EOF);
+        fake_net_run(net);
+        ck_assert(LIST_EMPTY(&a->link->sharing));
+}
+END_TEST
+
+/* With very much queued in all, there are no shares. */
+START_TEST(no_share_while_memory_is_scarce) {
+        FakeLink *d = fake_client(net, "d");
+
+        set_share(2000);
+        fill_to(a, b, FAKE_HIGH + 1);
+        net->config.outbox_high = 1024 * 1024 * 1024;
+        router_set_config(net->router, &net->config);
+        fake_stop_taking(d);
+        for (size_t i = 0; i < 1025; i++) {
+                fake_fill(a, d->id, 65536);
+                fake_net_run(net);
+        }
+        net->config.outbox_high = FAKE_HIGH;
+        router_set_config(net->router, &net->config);
+        fake_fill(c, b->id, 40);
+        fake_net_run(net);
+        ck_assert(is_paused(c));
+}
+END_TEST
+
 /* Who only acknowledges what a stopped client had sent goes on sending to others. */
 START_TEST(acks_do_not_wait) {
         fill_to(a, b, FAKE_HIGH + 1);
@@ -376,6 +477,7 @@ START_TEST(marks_of_a_welcome) {
 END_TEST
 
 TEST_MAIN_FIXTURE("router-pause", setup, teardown, at_the_high_water_mark, one_above_the_high_water_mark, at_the_low_water_mark,
-                  several_targets, several_senders, acks_do_not_wait, too_many_acks_come_back, the_target_dies, the_target_is_kicked,
+                  several_targets, several_senders, within_the_share, the_share_of_a_slow_one, shares_of_several_targets,
+                  no_share_while_memory_is_scarce, acks_do_not_wait, too_many_acks_come_back, the_target_dies, the_target_is_kicked,
                   the_sender_dies, a_paused_sender_ends, a_paused_sender_ends_with_too_much, who_does_not_read_its_answers,
                   who_sends_to_itself, a_circle, broadcasts_wait_and_skip, a_broadcaster_that_also_sends, no_mark_without_need, marks_of_a_welcome)
