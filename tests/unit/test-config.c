@@ -56,8 +56,8 @@ START_TEST(defaults) {
         ck_assert_uint_eq(config.grace_usec, 30 * SEC);
         ck_assert_uint_eq(config.slow_client_timeout_usec, 0);
         ck_assert_uint_eq(config.broadcast_wait_usec, 500 * MSEC);
-        ck_assert_uint_eq(config.outbox_high, 1 << 20);
-        ck_assert_uint_eq(config.outbox_low, 256 << 10);
+        ck_assert_uint_eq(config.outbox_high, 4 << 20);
+        ck_assert_uint_eq(config.outbox_low, 1 << 20);
         ck_assert_uint_eq(config.initial_credit, 128 << 10);
 }
 END_TEST
@@ -140,11 +140,11 @@ static const struct Bad {
         { "[Server]\nMaxClients=18446744073709551616\n",
           ":2: MaxClients=18446744073709551616 is not a number; give one, as in MaxClients=16384" },
         { "[Server]\nOutboxHighWater=1T\n",
-          ":2: OutboxHighWater=1T is not a size; give bytes, or K, M, G, as in OutboxHighWater=1M" },
+          ":2: OutboxHighWater=1T is not a size; give bytes, or K, M, G, as in OutboxHighWater=4M" },
         { "[Server]\nOutboxHighWater=1MB\n",
-          ":2: OutboxHighWater=1MB is not a size; give bytes, or K, M, G, as in OutboxHighWater=1M" },
+          ":2: OutboxHighWater=1MB is not a size; give bytes, or K, M, G, as in OutboxHighWater=4M" },
         { "[Server]\nOutboxHighWater=18446744073709551615G\n",
-          ":2: OutboxHighWater=18446744073709551615G is not a size; give bytes, or K, M, G, as in OutboxHighWater=1M" },
+          ":2: OutboxHighWater=18446744073709551615G is not a size; give bytes, or K, M, G, as in OutboxHighWater=4M" },
         { "[Server]\nOutboxHighWater=65575\n", ":2: OutboxHighWater=65575 is too small; give at least 65576" },
         { "[Server]\nInitialCredit=65576\n", ":2: InitialCredit=65576 is too small; give at least 65577" },
         { "[Server]\nInitialCredit=4G\n", ":2: InitialCredit=4G is too large; give at most 4294967295" },
@@ -177,10 +177,10 @@ static const struct Bad {
         { "[Server] x\nMaxClients=1\n", ":1: Text after section" },
         { "[]\nMaxClients=1\n", ":1: Empty section name" },
         { "[Server]\nMax Clients=1\n", ":2: Missing delimiter" },
-        { "[Server]\nOutboxLowWater=1M\n",
-          ":2: OutboxLowWater= makes OutboxLowWater (1048576) not smaller than OutboxHighWater (1048576)" },
-        { "[Server]\nOutboxHighWater=256K\n",
-          ":2: OutboxHighWater= makes OutboxLowWater (262144) not smaller than OutboxHighWater (262144)" },
+        { "[Server]\nOutboxLowWater=4M\n",
+          ":2: OutboxLowWater= makes OutboxLowWater (4194304) not smaller than OutboxHighWater (4194304)" },
+        { "[Server]\nOutboxHighWater=1M\n",
+          ":2: OutboxHighWater= makes OutboxLowWater (1048576) not smaller than OutboxHighWater (1048576)" },
         { "[Server]\nOutboxLowWater=300K\nOutboxHighWater=200K\n",
           ":2: OutboxLowWater= makes OutboxLowWater (307200) not smaller than OutboxHighWater (204800)" },
 };
