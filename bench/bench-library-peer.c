@@ -121,11 +121,9 @@ static void on_event(DirectClient *client, const DirectEvent *event, void *userd
         }
 }
 
-static int self_connect(PeerSelf *self, uint16_t port, uint64_t send_buffer) {
-        char address[32];
+static int self_connect(PeerSelf *self, const char *address, uint64_t send_buffer) {
         int r;
 
-        snprintf(address, sizeof(address), "127.0.0.1:%u", port);
         r = direct_client_new(&self->client);
         if (r < 0)
                 return r;
@@ -170,11 +168,11 @@ static int self_run(PeerSelf *self, int fd) {
         return r;
 }
 
-_Noreturn static void self_main(PeerFigures *figures, void *shared, int fd, uint16_t port, uint64_t send_buffer) {
+_Noreturn static void self_main(PeerFigures *figures, void *shared, int fd, const char *address, uint64_t send_buffer) {
         PeerSelf self = { .figures = figures, .shared = shared };
         int r;
 
-        r = self_connect(&self, port, send_buffer);
+        r = self_connect(&self, address, send_buffer);
         if (r >= 0)
                 r = self_report(fd, 0);
         if (r >= 0)
@@ -199,7 +197,7 @@ void peer_stop(Peer *p) {
         *p = PEER_NULL;
 }
 
-int peer_start(uint16_t port, uint64_t send_buffer, void *shared, Peer *ret_peer) {
+int peer_start(const char *address, uint64_t send_buffer, void *shared, Peer *ret_peer) {
         __attribute__((cleanup(peer_stop))) Peer p = PEER_NULL;
         pid_t parent = getpid();
         int fds[2], r;
@@ -216,7 +214,7 @@ int peer_start(uint16_t port, uint64_t send_buffer, void *shared, Peer *ret_peer
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
                 if (getppid() != parent)
                         _exit(EXIT_FAILURE);
-                self_main(p.figures, shared, fds[1], port, send_buffer);
+                self_main(p.figures, shared, fds[1], address, send_buffer);
         }
         r = p.pid < 0 ? -errno : 0;
         close(fds[1]);
@@ -264,7 +262,7 @@ int peer_get_cpu(const Peer *p, uint64_t *ret_nsec) {
         return 0;
 }
 
-uint64_t peer_get_rss_kib(pid_t pid) {
+static uint64_t get_status_kib(pid_t pid, const char *key) {
         char path[64], line[256];
         uint64_t kib = 0;
         FILE *f;
@@ -273,8 +271,16 @@ uint64_t peer_get_rss_kib(pid_t pid) {
         f = fopen(path, "re");
         if (!f)
                 return 0;
-        while (fgets(line, sizeof(line), f) && sscanf(line, "VmRSS: %" SCNu64, &kib) != 1)
+        while (fgets(line, sizeof(line), f) && (strncmp(line, key, strlen(key)) != 0 || sscanf(line + strlen(key), "%" SCNu64, &kib) != 1))
                 ;
         fclose(f);
         return kib;
+}
+
+uint64_t peer_get_rss_kib(pid_t pid) {
+        return get_status_kib(pid, "VmRSS:");
+}
+
+uint64_t peer_get_peak_kib(pid_t pid) {
+        return get_status_kib(pid, "VmHWM:");
 }

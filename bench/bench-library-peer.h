@@ -65,9 +65,9 @@ typedef struct Peer {
 
 #define PEER_NULL ((Peer) { .fd = -1 })
 
-/* Returns when the peer is connected to 127.0.0.1. send_buffer 0: the library's default. `shared` is what the task finds as
+/* Returns when the peer is connected to `address`. send_buffer 0: the library's default. `shared` is what the task finds as
  * self->shared. 0, or a negative errno. */
-int peer_start(uint16_t port, uint64_t send_buffer, void *shared, Peer *ret_peer);
+int peer_start(const char *address, uint64_t send_buffer, void *shared, Peer *ret_peer);
 void peer_stop(Peer *p);
 
 /* Gives an order; waits until it is carried out; both. */
@@ -77,8 +77,9 @@ int peer_do(Peer *p, const PeerOrder *order);
 
 int peer_get_cpu(const Peer *p, uint64_t *ret_nsec);
 
-/* Resident memory of any process, now; 0: not known. */
+/* Resident memory of any process, now, and the most so far; 0: not known. */
 uint64_t peer_get_rss_kib(pid_t pid);
+uint64_t peer_get_peak_kib(pid_t pid);
 
 /* Memory that is the same for a process and its forks, zero at first. */
 void *peer_share(size_t size);

@@ -66,14 +66,17 @@ static void pair_close(Pair *p) {
 }
 
 static int pair_open(Pair *p, const Options *options) {
+        char address[CHILD_ADDRESS_MAX];
         int r;
 
         *p = (Pair) { CHILD_NULL, PEER_NULL, PEER_NULL };
-        r = child_start_service(options->service, &p->service);
+        r = child_start_service(options->service, CHILD_NO_PINGS, &p->service);
         if (r >= 0)
-                r = peer_start(p->service.port, 0, NULL, &p->sender);
+                r = child_get_address(&p->service, false, address);
         if (r >= 0)
-                r = peer_start(p->service.port, 0, NULL, &p->receiver);
+                r = peer_start(address, 0, NULL, &p->sender);
+        if (r >= 0)
+                r = peer_start(address, 0, NULL, &p->receiver);
         return r;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the three measurements have in common. Each starts a service of its own, prints its table, and returns 0 or a negative
- * errno: that something did not arrive, or arrived twice, is an error; that it took long is not. */
+/* What the three measurements have in common. Each starts a service of its own, prints its table, and returns 0, 1 if a goal is
+ * missed, or a negative errno: that something did not arrive, or arrived twice, is an error; that it took long is not. */
 
 #include <limits.h>
 #include <stdbool.h>
@@ -15,11 +15,12 @@ enum {
 };
 
 typedef struct Options {
-        char service[PATH_MAX];
-        bool quick;
+        char service[PATH_MAX], relay[PATH_MAX];
+        bool quick, strict;
         unsigned n_rounds, slice_ms;
         unsigned file_mib;
-        unsigned n_receivers, stop_ms, before_ms;
+        unsigned n_stops, n_receivers, stop_ms, before_ms;
+        bool skips_tcp, skips_local;
 } Options;
 
 /* After a failure, before the service is stopped: whether it still runs, and what it has logged */

@@ -108,21 +108,30 @@ static int wait_listening(Child *c) {
         return -EIO;
 }
 
-/* No ping gets between the messages that are counted. */
-static int write_configuration(const char *path) {
+static int write_configuration(const char *path, const char *settings) {
         FILE *f;
 
         f = fopen(path, "we");
         if (!f)
                 return -errno;
-        fputs("[Server]\nPingIntervalSec=1h\n", f);
+        fprintf(f, "[Server]\n%s", settings);
         return fclose(f) == 0 ? 0 : -errno;
 }
 
-int child_start_service(const char *path, Child *ret_child) {
+int child_get_address(const Child *c, bool local, char ret_address[static CHILD_ADDRESS_MAX]) {
+        int n;
+
+        if (local)
+                n = snprintf(ret_address, CHILD_ADDRESS_MAX, "unix:%s/socket", c->directory);
+        else
+                n = snprintf(ret_address, CHILD_ADDRESS_MAX, "127.0.0.1:%u", c->port);
+        return n < CHILD_ADDRESS_MAX ? 0 : -ENAMETOOLONG;
+}
+
+int child_start_service(const char *path, const char *settings, Child *ret_child) {
         __attribute__((cleanup(cleanup_child))) Child c = CHILD_NULL;
-        char config[4096], state[4096];
-        char *argv[] = { (char *) path, config, state, "--listen=127.0.0.1:0", "--bus=none", NULL };
+        char config[4096], state[4096], local[4096];
+        char *argv[] = { (char *) path, config, state, "--bus=none", local, "--listen=127.0.0.1:0", NULL };
         int r;
 
         r = make_directory(&c.directory);
@@ -130,7 +139,8 @@ int child_start_service(const char *path, Child *ret_child) {
                 return r;
         snprintf(config, sizeof(config), "--config=%s/directserver.conf", c.directory);
         snprintf(state, sizeof(state), "--state-directory=%s/state", c.directory);
-        r = write_configuration(strchr(config, '=') + 1);
+        snprintf(local, sizeof(local), "--listen=unix:%s/socket", c.directory);
+        r = write_configuration(strchr(config, '=') + 1, settings);
         if (r >= 0)
                 r = spawn(&c, path, argv);
         if (r >= 0)

@@ -16,12 +16,20 @@ typedef struct Child {
         clockid_t clock;
 } Child;
 
+enum { CHILD_ADDRESS_MAX = 128 }; /* a local socket has no longer a name */
+
 #define CHILD_NULL ((Child) { .log_fd = -1 })
 
+/* No ping gets between the messages that are counted. */
+#define CHILD_NO_PINGS "PingIntervalSec=1h\n"
+
 /* Both return when the server listens. 0, or a negative errno; what the server had to say about it is on standard error by
- * then. */
-int child_start_service(const char *path, Child *ret_child);
+ * then. `settings` are lines of its configuration. */
+int child_start_service(const char *path, const char *settings, Child *ret_child);
 int child_start_relay(const char *path, bool broadcast, Child *ret_child);
+
+/* Where the service listens: on its local socket, or with TCP */
+int child_get_address(const Child *c, bool local, char ret_address[static CHILD_ADDRESS_MAX]);
 
 /* Ends it and removes its directory. */
 void child_stop(Child *c);
