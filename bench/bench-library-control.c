@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Owns the relay and both processes. They move pieces as large as the library's frames are, out of and into memory that stays in the
- * processor's caches, so they cost it less than a file does. */
+/* Owns the relay and the processes. Those that move bytes do it in pieces as large as the library's frames are, out of and into memory that
+ * stays in the processor's caches, so they cost it less than a file does. */
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -14,8 +15,13 @@
 #include <unistd.h>
 
 #include "bench/bench-library-control.h"
+#include "bench/bench-library-peer.h"
 
-enum { CONTROL_PIECE = 65536 };
+enum {
+        CONTROL_PIECE = 65536,
+        CONTROL_CALL = 104,           /* 64 bytes and a header */
+        CONTROL_BUFFER = 512 * 1024,  /* as much is on its way as one sender of the library may have */
+};
 
 static int connect_to(uint16_t port) {
         struct sockaddr_in address = {
@@ -23,11 +29,14 @@ static int connect_to(uint16_t port) {
                 .sin_port = htons(port),
                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
         };
-        int fd;
+        int fd, on = 1, size = CONTROL_BUFFER / 2; /* the kernel doubles it */
 
         fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd < 0)
                 return -errno;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
         if (connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0) {
                 int r = -errno;
 
@@ -37,29 +46,46 @@ static int connect_to(uint16_t port) {
         return fd;
 }
 
-_Noreturn static void move(int fd, bool sends) {
-        static uint8_t piece[CONTROL_PIECE];
-        ssize_t n;
+typedef int (*ControlTask)(int fd);
 
-        do
-                n = sends ? send(fd, piece, sizeof(piece), MSG_NOSIGNAL) : recv(fd, piece, sizeof(piece), 0);
-        while (n > 0);
-        _exit(EXIT_FAILURE);
+static int task_send(int fd) {
+        static uint8_t piece[CONTROL_PIECE];
+
+        while (send(fd, piece, sizeof(piece), MSG_NOSIGNAL) > 0)
+                ;
+        return -errno;
 }
 
-static int start(uint16_t port, bool sends, pid_t *ret_pid) {
+static int task_receive(int fd) {
+        static uint8_t piece[CONTROL_PIECE];
+
+        while (recv(fd, piece, sizeof(piece), 0) > 0)
+                ;
+        return -errno;
+}
+
+static int task_answer(int fd) {
+        uint8_t data[CONTROL_CALL];
+
+        while (recv(fd, data, sizeof(data), MSG_WAITALL) == sizeof(data))
+                if (send(fd, data, sizeof(data), MSG_NOSIGNAL) < 0)
+                        break;
+        return -errno;
+}
+
+static int start(const Control *c, ControlTask task, pid_t *ret_pid) {
         pid_t pid, parent = getpid();
         int fd;
 
-        fd = connect_to(port); /* here, so that the relay takes both for one pair */
+        fd = connect_to(c->relay.port); /* here, so that the relay makes pairs in the order of these calls */
         if (fd < 0)
                 return fd;
         pid = fork();
         if (pid == 0) {
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
-                if (getppid() != parent)
-                        _exit(EXIT_FAILURE);
-                move(fd, sends);
+                if (getppid() == parent)
+                        task(fd);
+                _exit(EXIT_FAILURE);
         }
         close(fd);
         if (pid < 0)
@@ -68,31 +94,57 @@ static int start(uint16_t port, bool sends, pid_t *ret_pid) {
         return 0;
 }
 
+static void stop(pid_t pid) {
+        if (pid <= 0)
+                return;
+        kill(pid, SIGKILL);
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+                ;
+}
+
 void control_stop(Control *c) {
-        for (size_t i = 0; i < 2; i++) {
-                if (c->pids[i] <= 0)
-                        continue;
-                kill(c->pids[i], SIGKILL);
-                while (waitpid(c->pids[i], NULL, 0) < 0 && errno == EINTR)
-                        ;
-        }
+        stop(c->sends);
+        stop(c->receives);
+        stop(c->answers);
+        if (c->fd >= 0)
+                close(c->fd);
         child_stop(&c->relay);
-        *c = (Control) { .relay = CHILD_NULL };
+        *c = CONTROL_NULL;
 }
 
 int control_start(const char *relay, Control *ret_control) {
-        Control c = { .relay = CHILD_NULL };
+        __attribute__((cleanup(control_stop))) Control c = CONTROL_NULL;
         int r;
 
         r = child_start_relay(relay, false, &c.relay);
         if (r >= 0)
-                r = start(c.relay.port, false, &c.pids[1]);
+                r = start(&c, task_answer, &c.answers);
         if (r >= 0)
-                r = start(c.relay.port, true, &c.pids[0]);
-        if (r < 0) {
-                control_stop(&c);
+                r = c.fd = connect_to(c.relay.port);
+        if (r < 0)
                 return r;
-        }
         *ret_control = c;
+        c = CONTROL_NULL;
+        return 0;
+}
+
+int control_move(Control *c) {
+        int r;
+
+        r = start(c, task_receive, &c->receives);
+        return r < 0 ? r : start(c, task_send, &c->sends);
+}
+
+int control_call(Control *c, unsigned duration_ms, Histogram *h) {
+        uint64_t begin = peer_now_nsec(), end = begin + duration_ms * UINT64_C(1000000), now = begin;
+        uint8_t data[CONTROL_CALL] = {};
+
+        for (; now < end; begin = now) {
+                if (send(c->fd, data, sizeof(data), MSG_NOSIGNAL) != sizeof(data) ||
+                    recv(c->fd, data, sizeof(data), MSG_WAITALL) != sizeof(data))
+                        return -EIO;
+                now = peer_now_nsec();
+                histogram_add(h, now - begin);
+        }
         return 0;
 }

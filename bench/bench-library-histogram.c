@@ -43,3 +43,11 @@ uint64_t histogram_percentile(const Histogram *h, unsigned permille) {
         }
         return bucket_start(HISTOGRAM_BUCKETS - 1);
 }
+
+double histogram_mean(const Histogram *h) {
+        double sum = 0;
+
+        for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
+                sum += (double) h->buckets[i] * (double) bucket_start(i);
+        return h->n > 0 ? sum / (double) h->n : 0;
+}

@@ -23,3 +23,4 @@ void histogram_merge(Histogram *h, const Histogram *other);
 
 /* The value that `permille` of them do not exceed; 0 if there are none. */
 uint64_t histogram_percentile(const Histogram *h, unsigned permille);
+double histogram_mean(const Histogram *h); /* to 1 % as well; 0 if there are none */
