@@ -336,16 +336,18 @@ static int read_file(Loader *l, const char *file) {
 
 /* All files */
 
-/* What no single key can know. A default is never at fault alone, so one of the two was set somewhere. */
+/* What no single key can know: the low mark is a quarter of the high one, as by default, or what was set, if that is lower. */
 static int check_together(Loader *l) {
-        const struct Key *low = find_key("OutboxLowWater"), *high = find_key("OutboxHighWater");
-        const struct Key *culprit = l->origins[low - keys].file ? low : high;
+        const struct Key *low = find_key("OutboxLowWater");
+        size_t i = (size_t) (low - keys);
 
+        if (!l->origins[i].file)
+                l->config.outbox_low = l->config.outbox_high / 4;
         if (l->config.outbox_low < l->config.outbox_high)
                 return 0;
-        return fail(l, -ERANGE, l->origins[culprit - keys].file, l->origins[culprit - keys].line,
-                    "%s= makes OutboxLowWater (%" PRIu64 ") not smaller than OutboxHighWater (%" PRIu64 ")", culprit->name,
-                    l->config.outbox_low, l->config.outbox_high);
+        return fail(l, -ERANGE, l->origins[i].file, l->origins[i].line,
+                    "OutboxLowWater (%" PRIu64 ") is not smaller than OutboxHighWater (%" PRIu64 ")", l->config.outbox_low,
+                    l->config.outbox_high);
 }
 
 static int read_all(Loader *l, const char *base, const char *vendor_base) {
