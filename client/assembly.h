@@ -38,8 +38,8 @@ enum {
 void assembly_init(Assembly *a, const AssemblyCallbacks *callbacks, void *userdata);
 void assembly_deinit(Assembly *a);
 
-/* One DATA frame. 0; -EBADMSG: it fits no message, and was dropped together with the message that it belongs to; or -ENOMEM: the same, but
- * if it is reliable, as if it had not come. */
+/* One DATA frame. 0; -EBADMSG: it fits no message, and was dropped together with the message that it belongs to; or -ENOMEM: the
+ * same, but if it is reliable, as if it had not come. */
 int assembly_frame(Assembly *a, const WireHeader *header, const uint8_t *payload);
 
 /* No more will come: of this source (it has left), or of any (our session ended). Streams end with a part that is last and

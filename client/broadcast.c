@@ -21,7 +21,8 @@ int sender_mark(Sender *s, uint64_t target) {
         return sender_control(s, &header, payload);
 }
 
-/* A large broadcast is cut into frames among the others; its pieces are copied, because the store is what they are sent again from. */
+/* A large broadcast is cut into frames among the others; its pieces are copied, because the store is what they are sent again
+ * from. */
 int sender_broadcast_bulk(Sender *s, Flow *f) {
         Flow *broadcasts = &s->everyone.messages;
         uint64_t n_before = flow_get_queued(f);

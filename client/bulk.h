@@ -91,16 +91,16 @@ int bulk_write(Bulk *bulk, const void *data, size_t size);
 /* Bytes that it holds in memory when frames up to `acked` are not needed any more */
 uint64_t bulk_get_queued(const Bulk *bulk, uint64_t acked);
 
-/* True if it can make the frame `sequence`, or can at least try to. False: all are made, a pipe must become readable, a stream must be
- * written to. */
+/* True if it can make the frame `sequence`, or can at least try to. False: all are made, a pipe must become readable, a stream
+ * must be written to. */
 bool bulk_is_ready(const Bulk *bulk, uint64_t sequence);
 
-/* Asks the epoll set to say (as `userdata`) when the pipe is readable, once: the caller clears is_waiting then. Does nothing for other sources.
- * 0, or an error: it never will. */
+/* Asks the epoll set to say (as `userdata`) when the pipe is readable, once: the caller clears is_waiting then. Does nothing for
+ * other sources. 0, or an error: it never will. */
 int bulk_wait(Bulk *bulk, void *userdata);
 
-/* Makes the frame `sequence` (of a pipe or stream: the next) at the start of `block`, which has room for the largest. 0, or -EAGAIN: the pipe
- * has nothing. What can't be read ends with a frame that says so. */
+/* Makes the frame `sequence` (of a pipe or stream: the next) at the start of `block`, which has room for the largest. 0, or
+ * -EAGAIN: the pipe has nothing. What can't be read ends with a frame that says so. */
 int bulk_make(Bulk *bulk, uint64_t sequence, Block *block);
 
 /* Makes the frame `sequence` of a message in memory or a file and puts it in line. 0 and its size, or -ENOMEM. */

@@ -12,7 +12,7 @@
 
 #define CLIENT_RETRY_USEC (20 * USEC_PER_MSEC) /* soon, and no busy waiting */
 #define CLIENT_RETRY_LONG_USEC (200 * USEC_PER_MSEC) /* whom this waits for has not read for a while, and may not for long */
-#define CLIENT_PAUSE_USEC USEC_PER_MSEC /* beside so much work between two messages the write of an acknowledgement costs nothing */
+#define CLIENT_PAUSE_USEC USEC_PER_MSEC /* beside so much work between two messages one write costs nothing */
 
 enum {
         CLIENT_DISPATCH_MAX = 1024, /* handlers that one direct_process() calls: the program's other work has its turn */

@@ -38,7 +38,7 @@ struct DirectClient {
         bool flush_is_due;      /* something was queued since the last ping of direct_flush() */
         uint32_t flush_tag;     /* of that ping, */
         uint32_t flush_tag_back; /* and of its last answer */
-        uint64_t retry_at; /* there was no memory, or the service was overloaded: what was put off is tried again; USEC_NEVER: nothing was */
+        uint64_t retry_at; /* when what was put off is tried again; USEC_NEVER: nothing was */
         uint64_t taken_at;     /* when the program was given the last message or reply */
         uint64_t output_since; /* when the first of what is to be written was queued; USEC_NEVER: nothing is */
 
@@ -73,8 +73,8 @@ enum {
 /* client.c */
 
 __attribute__((format(printf, 2, 3))) void client_set_error(DirectClient *client, const char *format, ...);
-/* Copies its texts. 0, or -ENOMEM: if the caller does not try again the event is lost, and the next one that gets through is all there
- * is to see. */
+/* Copies its texts. 0, or -ENOMEM: if the caller does not try again the event is lost, and the next one that gets through is all
+ * there is to see. */
 int client_push_event(DirectClient *client, const DirectEvent *event);
 int client_push_event_text(DirectClient *client, const DirectEvent *event, WireText name, WireText text);
 
@@ -92,8 +92,8 @@ void client_taken(DirectClient *client, DirectMessage *message);
 /* The program spends more time with a message than a write costs: acknowledgements do not wait for its next. */
 bool client_pauses(const DirectClient *client);
 
-/* The same as client_taken() for one of the inbox. If the program pauses, or it is the last for now, its sender is told before the
- * program has it, who knows for how long. */
+/* The same as client_taken() for one of the inbox. If the program pauses, or it is the last for now, its sender is told before
+ * the program has it, who knows for how long. */
 void client_taken_from_inbox(DirectClient *client, DirectMessage *message);
 
 /* transmit.c */

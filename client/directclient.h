@@ -7,20 +7,20 @@
  * One DirectClient is one client of the service: it has a name and an id. A handle belongs to one thread at a time; the library
  * makes no thread, touches no signal, never aborts, and writes nothing to the terminal or a log.
  *
- * Results: 0 or a positive number on success, a negative errno on failure; outputs come last, are named ret_…, and stay
- * untouched on failure. All times are in microseconds; DIRECT_FOREVER waits without an end. Functions without a timeout never
- * block, but for direct_connect(). Functions that block run the event loop of the handle inside; handlers are not called
- * meanwhile, but what they would have been told is kept for the next direct_process(). Called from inside a handler, functions
- * that block return -EDEADLK.
+ * Results: 0 or a positive number on success, a negative errno on failure; outputs come last, are named ret_…, and stay untouched
+ * on failure. All times are in microseconds; DIRECT_FOREVER waits without an end. Functions without a timeout never block, but
+ * for direct_connect(). Functions that block run the event loop of the handle inside; handlers are not called meanwhile, but what
+ * they would have been told is kept for the next direct_process(). Called from inside a handler, functions that block return
+ * -EDEADLK.
  *
  * Delivery: each message to one client is kept here until the program that it is for has taken it, however often links break or
  * the service is killed meanwhile, and has one outcome: delivered, or failed with a reason. libdirectclient(7) has the contract.
  *
  * Errors that any function may return: -EINVAL (a bad argument, or NULL for a handle), -ENOMEM. Errors of all that need the
- * service: -ENOTCONN (never connected, or connection given up), -ECONNRESET (the session ended while the function waited).
- * Errors of all that block: -EDEADLK (called from inside a handler), -EINTR (a signal handler ran, or the program was stopped and
- * continued), -ENOBUFS (while it waited, more came in than is kept for direct_receive() and direct_process(): 4 MiB and one message
- * of the largest size). */
+ * service: -ENOTCONN (never connected, or connection given up), -ECONNRESET (the session ended while the function waited). Errors
+ * of all that block: -EDEADLK (called from inside a handler), -EINTR (a signal handler ran, or the program was stopped and
+ * continued), -ENOBUFS (while it waited, more came in than is kept for direct_receive() and direct_process(): 4 MiB and one
+ * message of the largest size). */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -156,7 +156,7 @@ enum {
         DIRECT_EVENT_DISCONNECTED = 2, /* the link is lost or the service said GOODBYE: reason, text. Reconnects if that is on */
         DIRECT_EVENT_KICKED = 3,       /* an administrator ended this client: text is the reason given. Does not reconnect */
         DIRECT_EVENT_FAILED = 4,       /* connection given up: error (negative errno), text */
-        DIRECT_EVENT_WRITABLE = 5,     /* after -EAGAIN: there is room for what was refused, and half of the send buffer is free */
+        DIRECT_EVENT_WRITABLE = 5,     /* after -EAGAIN: there is room for what was refused, and for half of the send buffer */
         DIRECT_EVENT_JOINED = 6,       /* of watched clients: id, name */
         DIRECT_EVENT_LEFT = 7,         /* id, name, reason */
         DIRECT_EVENT_AWAY = 8,
@@ -200,8 +200,8 @@ typedef void (*DirectSendHandler)(DirectClient *client, int result, void *userda
 
 /* Sends `size` bytes to the client with the id `target`; `kind` is the application's own number for what kind of message it is.
  * The data is copied, and written in the next turn of the loop, or when there is enough for a write. -EAGAIN: the send buffer is
- * full, DIRECT_EVENT_WRITABLE will tell (or see direct_set_send_timeout()); -ENOTCONN: not connected now; -EACCES: policy has refused
- * messages to it before. */
+ * full, DIRECT_EVENT_WRITABLE will tell (or see direct_set_send_timeout()); -ENOTCONN: not connected now; -EACCES: policy has
+ * refused messages to it before. */
 int direct_send(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size);
 int direct_send_async(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size,
                       DirectSendHandler handler, void *userdata);
@@ -214,8 +214,8 @@ enum {
 /* All zero is how direct_send() sends. The struct may grow at its end. */
 typedef struct DirectSendOptions {
         unsigned flags;
-        uint64_t time_to_live_usec; /* fails with -ETIME when it has not gone out by then, because the target is away or slow; once it
-                                       has, it is not called back. 0: no limit */
+        uint64_t time_to_live_usec; /* fails with -ETIME when it has not gone out by then, because the target is away or slow; once
+                                       it has, it is not called back. 0: no limit */
         DirectSendHandler handler;
         void *userdata;
 } DirectSendOptions;
@@ -237,8 +237,8 @@ int direct_broadcast(DirectClient *client, uint16_t kind, const void *data, size
 
 /* Sends `size` bytes (DIRECT_SIZE_UNKNOWN: to the end of the file) of `fd`, from its offset on for pipes, from 0 for regular
  * files. A file is read as it goes out, and read again where it must be sent again, so it takes no memory and must not change
- * meanwhile; of a pipe, what is not delivered yet is kept (1 MiB at most). A copy of the descriptor is held, yours may be closed. A
- * pipe is waited for without holding up anything else. Other messages pass it. handler may be NULL. */
+ * meanwhile; of a pipe, what is not delivered yet is kept (1 MiB at most). A copy of the descriptor is held, yours may be closed.
+ * A pipe is waited for without holding up anything else. Other messages pass it. handler may be NULL. */
 int direct_send_fd(DirectClient *client, uint64_t target, uint16_t kind, int fd, uint64_t size, DirectSendHandler handler,
                    void *userdata);
 
@@ -289,8 +289,8 @@ int direct_message_is_failed(const DirectMessage *message);
 
 /* ---- Calls: a message that wants a reply ---- */
 
-/* Sends a request and waits for the reply. -ETIMEDOUT (an away target is waited for); -ENXIO: no such client; -EPIPE: it died or left
- * before it replied (at once, not at the timeout); -EREMOTEIO: it replied with an error, direct_get_error() has the words;
+/* Sends a request and waits for the reply. -ETIMEDOUT (an away target is waited for); -ENXIO: no such client; -EPIPE: it died or
+ * left before it replied (at once, not at the timeout); -EREMOTEIO: it replied with an error, direct_get_error() has the words;
  * -EMSGSIZE: the reply is larger than max_message. Messages that come meanwhile are kept for direct_receive(). Blocks. */
 int direct_call(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size, uint64_t timeout_usec,
                 DirectMessage **ret_reply);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* One outgoing flow: numbers, credit, acknowledgement, and sending again. Pure: acknowledgements and events go in, frames come out. */
+/* One outgoing flow: numbers, credit, acknowledgement, and sending again. Pure: acknowledgements and events go in, frames come
+ * out. */
 
 #include "client/bulk.h"
 #include "client/line.h"

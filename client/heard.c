@@ -50,8 +50,8 @@ void heard_end(Intake *in) {
                 source->has_asked = false;
 }
 
-/* A newcomer does not want what was broadcast before it came. The service says so with a baseline, unless it has been restarted and
- * does not know the number itself: then the sender's own MARK has it. */
+/* A newcomer does not want what was broadcast before it came. The service says so with a baseline, unless it has been restarted
+ * and does not know the number itself: then the sender's own MARK has it. */
 int heard_mark(Intake *in, const WireHeader *header, uint64_t before) {
         Source *source;
 

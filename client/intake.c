@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A frame is acknowledged when the program has taken the message that it belongs to, not when it is read: what a sender was told
- * is delivered cannot die with us unseen. Frames of a message that is put together here are done with as they come, but for the last.
+ * is delivered cannot die with us unseen. Frames of a message that is put together here are done with as they come, but for the
+ * last.
  *
  * Credit follows the same count: taken + window, so what is under way is never more than a window, and never less than the
  * largest frame. The window is a share of one budget among those that have sent of late. Nothing here allocates per message. */

@@ -33,8 +33,8 @@ typedef struct StreamRange {
 } StreamRange;
 
 enum {
-        /* A sender that uses its numbers one after the other needs two; of one that leaves gaps the latest are known, which is what
-         * a frame that is sent again can belong to */
+        /* A sender that uses its numbers one after the other needs two; of one that leaves gaps the latest are known, which is
+         * what a frame that is sent again can belong to */
         INTAKE_RANGES_MAX = 16,
         INTAKE_AGAIN_MAX = 1024, /* see Again: who has so many waits for one who has stopped reading long ago */
         INTAKE_STREAMS_MAX = 65536, /* under way at the same time, from all: as ASSEMBLY_STREAMS_MAX */
@@ -100,7 +100,7 @@ struct Intake {
 
 enum {
         INTAKE_BUDGET = 4 * 1024 * 1024,   /* for all that send at the same time */
-        INTAKE_WINDOW_MAX = 512 * 1024,    /* for one: keeps a fast link busy, and little enough for small messages to get through behind it */
+        INTAKE_WINDOW_MAX = 512 * 1024,    /* for one: keeps a fast link busy, and small messages get through behind it */
         INTAKE_WINDOW_MIN = 2 * WIRE_FRAME_MAX, /* for one of very many: less would make it wait after each large frame */
         INTAKE_GENERATION = 1024 * 1024,
 };
@@ -108,10 +108,12 @@ enum {
 void intake_init(Intake *in, const IntakeCallbacks *callbacks, void *userdata);
 void intake_deinit(Intake *in);
 
-/* A reliable frame. 1: it is the next of its flow, to be handed on and then intake_end(); 0: not wanted; -ENOMEM: as if it had not come. */
+/* A reliable frame. 1: it is the next of its flow, to be handed on and then intake_end(); 0: not wanted; -ENOMEM: as if it had
+ * not come. */
 int intake_begin(Intake *in, const WireHeader *header);
 
-/* The message that the frame has completed, or is a part of, waits for the program. To be called between begin and end, once at most. */
+/* The message that the frame has completed, or is a part of, waits for the program. To be called between begin and end, once at
+ * most. */
 void intake_attach(Intake *in, Receipt *receipt);
 
 /* `is_kept` false: there was no memory for it, it is as if it had not come. */
@@ -126,7 +128,8 @@ static inline bool intake_is_due(const Intake *in) {
         return !list_is_empty(&in->due);
 }
 
-/* An acknowledgement, or a question for broadcasts, came back: its target has not read the ones before. They are put off. 0 or -ENOMEM. */
+/* An acknowledgement, or a question for broadcasts, came back: its target has not read the ones before. They are put off. 0 or
+ * -ENOMEM. */
 int intake_bounced(Intake *in, uint64_t source, uint32_t stream, uint64_t sequence);
 void heard_bounced(Intake *in, uint64_t source);
 /* Time to try again what was put off. 0 or -ENOMEM: some is left. */

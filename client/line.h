@@ -10,7 +10,7 @@
 enum {
         LINE_PIECES_MAX = 64,
         LINE_COPY_MAX = 2048, /* what is smaller is cheaper to copy than to list */
-        LINE_SIZE_MAX = 192 * 1024, /* a small message that comes now has to go behind it; enough that one call writes three full frames */
+        LINE_SIZE_MAX = 192 * 1024, /* a small message that comes now goes behind it; and one call writes three full frames */
 };
 
 typedef struct LinePiece {

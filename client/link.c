@@ -145,7 +145,9 @@ void link_close(Link *link) {
                 (void) link_watch(link, 0);
                 if (link->is_given_up) {
                         /* A FIN that gets through after all would say that this program has ended; a reset keeps the session */
-                        (void) setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &(struct linger) { .l_onoff = 1 }, sizeof(struct linger));
+                        static const struct linger linger = { .l_onoff = 1 };
+
+                        (void) setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
                 } else {
                         (void) shutdown(link->fd, SHUT_WR);
                         link_drain(link->fd);

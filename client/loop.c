@@ -60,8 +60,8 @@ static bool client_read(DirectClient *client) {
         return r > 0;
 }
 
-/* Not before there is room for all that was refused: else who is told tries in vain, and is told again, without an end. And not for
- * every little bit of room. */
+/* Not before there is room for all that was refused: else who is told tries in vain, and is told again, without an end. And not
+ * for every little bit of room. */
 static void client_tell_writable(DirectClient *client) {
         if (!client->was_refused || client_get_queued(client) > client->send_buffer / 2 ||
             !client_has_room(client, client->refused_size))

@@ -152,8 +152,8 @@ Flow *sender_find_begun(const Sender *s, const Peer *peer, uint32_t stream) {
         return NULL;
 }
 
-/* Numbers are given with the first frame, because a pipe may have its first byte long after it was given to us: so they are used one
- * after the other, and the receiver has little to remember of those that have ended. */
+/* Numbers are given with the first frame, because a pipe may have its first byte long after it was given to us: so they are used
+ * one after the other, and the receiver has little to remember of those that have ended. */
 static void sender_begin_stream(Sender *s, Flow *f) {
         do
                 f->bulk->stream = ++f->peer->stream;
@@ -458,8 +458,8 @@ static void sender_written(Sender *s, size_t n) {
 }
 
 bool sender_has_output(const Sender *s) {
-        return s->line.n_bytes > 0 || !store_is_empty(&s->control) || !store_is_empty(&s->unreliable) || !list_is_empty(&s->active) ||
-               !list_is_empty(&s->resending);
+        return s->line.n_bytes > 0 || !store_is_empty(&s->control) || !store_is_empty(&s->unreliable) ||
+               !list_is_empty(&s->active) || !list_is_empty(&s->resending);
 }
 
 bool sender_is_empty(const Sender *s) {

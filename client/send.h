@@ -51,9 +51,11 @@ typedef struct Sender {
 } Sender;
 
 enum {
-        /* More control frames than that wait only if the service, or another client, makes us answer and does not read the answers */
+        /* More control frames than that wait only if the service, or another client, makes us answer and does not read the
+         * answers */
         SENDER_CONTROL_MAX = 256 * 1024,
-        /* Broadcasts that are kept: what a fast sender sends in the time that a receiver takes to come back after a short break */
+        /* Broadcasts that are kept: what a fast sender sends in the time that a receiver takes to come back after a short
+         * break */
         SENDER_BROADCASTS_MAX = 4 * 1024 * 1024,
         /* Sent again at one request: a slow receiver asks for more when it has dealt with that */
         SENDER_RESEND_MAX = 256 * 1024,
@@ -98,7 +100,8 @@ void sender_expire(Sender *s, uint64_t now);
 /* The link is new: what was said on it is gone, flows wait until the service has said of each target that it is there. */
 void sender_link_lost(Sender *s);
 
-/* Accepted. `is_resumed`: flows go on; else all that was under way fails with -ECONNRESET. `is_new_instance`: of the service. 0 or -ENOMEM. */
+/* Accepted. `is_resumed`: flows go on; else all that was under way fails with -ECONNRESET. `is_new_instance`: of the service. 0
+ * or -ENOMEM. */
 int sender_welcome(Sender *s, bool is_resumed, bool is_new_instance, uint32_t initial_credit);
 
 /* All fails; numbers begin anew. */
@@ -107,7 +110,8 @@ void sender_reset(Sender *s, int error);
 /* An acknowledgement. -EPROTO: of what was never sent; the frame is to be ignored. */
 int sender_ack(Sender *s, uint64_t source, uint32_t stream, uint64_t sequence, uint64_t credit);
 
-/* The target is there (again): what is not acknowledged is sent again. It is away: it is waited for. It is gone, or refuses: all fails. */
+/* The target is there (again): what is not acknowledged is sent again. It is away: it is waited for. It is gone, or refuses: all
+ * fails. */
 void sender_target_back(Sender *s, uint64_t id);
 void sender_target_alive(Sender *s, uint64_t id); /* the same, unless it was taken to be there anyway */
 void sender_target_away(Sender *s, uint64_t id);
@@ -135,8 +139,8 @@ void sender_trim_broadcasts(Sender *s);
 int sender_resend(Sender *s, uint64_t target, uint64_t first, uint64_t last);
 /* Puts in line what the next in turn of those who have asked is to get. False: nobody waits, or there is no memory for it now. */
 bool sender_put_resend(Sender *s);
-/* It is gone. All will ask again, since the link is lost. (One that is away has perhaps asked after it came back: a RESEND overtakes
- * the PRESENCE.) */
+/* It is gone. All will ask again, since the link is lost. (One that is away has perhaps asked after it came back: a RESEND
+ * overtakes the PRESENCE.) */
 void sender_drop_resend(Sender *s, uint64_t target);
 void sender_drop_resends(Sender *s);
 int sender_mark(Sender *s, uint64_t target);

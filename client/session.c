@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Says HELLO, understands the answer, and decides what a lost link means. It owns the id and the token of the session. When a
- * link is lost, only what was unreliable ends: flows, calls and questions go on when the session is resumed, and end when it can't be. */
+ * link is lost, only what was unreliable ends: flows, calls and questions go on when the session is resumed, and end when it
+ * can't be. */
 
 #include <errno.h>
 #include <stdlib.h>

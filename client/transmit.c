@@ -166,10 +166,11 @@ int direct_send_with(DirectClient *client, uint64_t target, uint16_t kind, const
 }
 
 int direct_broadcast(DirectClient *client, uint16_t kind, const void *data, size_t size) {
+        const Envelope envelope = { .target = WIRE_TARGET_BROADCAST, .kind = kind, .flags = WIRE_RELIABLE };
+
         if (!client)
                 return -EINVAL;
-        return client_send(client, &(Envelope) { .target = WIRE_TARGET_BROADCAST, .kind = kind, .flags = WIRE_RELIABLE }, data, size,
-                           &(DirectSendOptions) {});
+        return client_send(client, &envelope, data, size, &(DirectSendOptions) {});
 }
 
 /* The name is asked for when the first message to it comes. */

@@ -112,9 +112,9 @@ static bool flush_done(const DirectClient *client, const void *userdata) {
         return client->session.state == SESSION_IDLE || client->flush_tag_back == client->flush_tag;
 }
 
-/* The kernel has it all. Should we close now while the service still has to read, and should the service send us anything meanwhile, the
- * kernels would end the connection with a reset and throw away what was not read. So the service is asked for an answer, which is the
- * last that it gives: it takes frames in order. */
+/* The kernel has it all. Should we close now while the service still has to read, and should the service send us anything
+ * meanwhile, the kernels would end the connection with a reset and throw away what was not read. So the service is asked for an
+ * answer, which is the last that it gives: it takes frames in order. */
 static int flush_ping(DirectClient *client) {
         int r;
 
