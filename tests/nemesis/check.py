@@ -10,7 +10,8 @@ Each log is of one process. What must hold:
   * each message of a process that has lived to its end has one outcome, and no message has two;
   * a message fails only when the session of its receiver or of its sender has ended, or the time that it had to live;
   * a session ends with its process only (not checked with --sessions-end);
-  * the parts of a file come in order, without a gap, once."""
+  * the parts of a file come in order, without a gap, once;
+  * whenever a flow is sent again, that is at most one window."""
 
 import argparse
 import collections
@@ -27,6 +28,9 @@ SENT, RECEIVED, IS_MORTAL, HAS_OUTCOME, DELIVERED, NEVER_TAKEN, NOT_SENT = (1 <<
 # Outcomes that say that the message has not arrived
 NOT_ARRIVED = {-errno.ETIME, -errno.EACCES}
 SHOWN = 50
+
+# The largest that a receiver gives: INTAKE_WINDOW_MAX of client/intake.h, and no less than what a flow begins with
+WINDOW = 512 << 10
 
 
 class Process:
@@ -56,9 +60,10 @@ class Checker:
         self.last = {}  # (source, target) -> the highest sequence received that fits one frame
         self.files = {}  # (source, target, stream) -> the offset that comes next; None after the last
         self.failed = []  # (source, target, sequence, result)
+        self.again = collections.defaultdict(list)  # (source, target, stream) -> [(when it was over, bytes)], for each time
         self.handlers = {records.CONNECTED: self.connected, records.DISCONNECTED: self.disconnected, records.SEND: self.sent,
                          records.OUTCOME: self.outcome, records.RECEIPT: self.receipt, records.PART: self.part,
-                         records.ENDED: self.ended}
+                         records.AGAIN: self.sent_again, records.ENDED: self.ended}
 
     def violation(self, text):
         self.violations.append(text)
@@ -145,6 +150,11 @@ class Checker:
             self.violation(f"{process.name}: {peer} -> {own}, stream {reason}: a part at {sequence}, not at {expected}")
         self.files[key] = None if flags & LAST else sequence + value
 
+    def sent_again(self, process, flags, reason, value, time, own, peer, sequence):
+        self.again[own, peer, reason].append((time, value))
+        if value > WINDOW:
+            self.violation(f"{process.name}: {own} -> {peer}, stream {reason}: {value} bytes up to {sequence} were sent again at once")
+
     def ended(self, process, flags, reason, value, time, own, peer, sequence):
         process.has_ended = True
 
@@ -199,6 +209,9 @@ class Checker:
             print(f"{what}: {n}")
         for what, n in sorted(self.failures.items()):
             print(f"failed, {what}: {n}")
+        if sizes := [size for turns in self.again.values() for _, size in turns]:
+            print(f"sent again: {sum(sizes) / (1 << 20):.1f} MiB in {len(sizes)} turns of {len(self.again)} flows, "
+                  f"at most {max(sizes) / 1024:.0f} KiB at once (a window is {WINDOW >> 10} KiB)")
         for text in self.violations[:SHOWN]:
             print(f"VIOLATION: {text}")
         if len(self.violations) > SHOWN:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A program that uses the library as programs do, while others kill, stop and cut off whatever they like, and that notes what it has
- * sent, what came of it, and what it has received. It knows directclient.h only. It ends in order when its stdin ends, so it never
- * outlives the driver. */
+ * sent, what came of it, and what it has received. It knows directclient.h only; what goes over the link tap.c sees. It ends in order when
+ * its stdin ends, so it never outlives the driver. */
 
 #include <errno.h>
 #include <getopt.h>
@@ -51,11 +51,14 @@ static void on_list(DirectClient *client, int result, const DirectPeer *peers, s
 
 /* Who came while the link was down, no event tells. */
 static void on_connected(Program *program, int resumed) {
-        uint64_t before = program->id;
+        uint64_t before = program->id, id = direct_get_id(program->client);
+        int is_new = before && before != id;
 
-        program->id = direct_get_id(program->client);
+        if (is_new)
+                tap_end_session();
+        program->id = id;
         record_log_add(&program->log, (Record){ .type = RECORD_CONNECTED, .flags = resumed ? RECORD_RESUMED : 0, .own = program->id });
-        if (before && before != program->id && program->mode->session)
+        if (is_new && program->mode->session)
                 program->mode->session(program);
         record_log_write(&program->log);
         say("connected", program->id);
@@ -172,6 +175,7 @@ static void end(Program *program) {
                 record_log_write(&program->log);
                 r = direct_process(program->client);
         } while (r > 0);
+        tap_note();
         sent = direct_get_sent(program->client);
         program->client = direct_client_free(program->client);
         record_log_add(&program->log, (Record){ .type = RECORD_ENDED, .own = program->id, .sequence = sent });
@@ -242,6 +246,7 @@ int main(int argc, char **argv) {
         record_log_open(&program.log, program.log_path);
         record_log_add(&program.log, (Record){ .type = RECORD_STARTED, .sequence = (uint64_t)getpid() });
         record_log_write(&program.log);
+        tap_begin(&program);
 
         check(&program, "new", direct_client_new(&program.client));
         check(&program, "name", direct_set_name(program.client, program.name));

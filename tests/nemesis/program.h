@@ -44,6 +44,15 @@ void program_finish(Program *program);
 /* Ends the process: the test can't go on. */
 _Noreturn void program_fail(Program *program, const char *what, int error);
 
+/* What is sent again is noted in the log of `program` from the beginning on. */
+void tap_begin(Program *program);
+
+/* All flows begin anew. */
+void tap_end_session(void);
+
+/* The last turns too: others are noted when they are over. */
+void tap_note(void);
+
 extern const Mode exchange_mode;     /* exchange.c */
 extern const Mode file_send_mode;    /* file-send.c */
 extern const Mode file_receive_mode; /* file-receive.c */

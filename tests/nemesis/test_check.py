@@ -12,7 +12,7 @@ import unittest.mock
 
 import check
 import records
-from records import (CONNECTED, DAMAGED, DISCONNECTED, ENDED, FAILED, LARGE, LAST, MORTAL, OUTCOME, PART, RECEIPT, REFUSED, RESUMED,
+from records import (AGAIN, CONNECTED, DAMAGED, DISCONNECTED, ENDED, FAILED, LARGE, LAST, MORTAL, OUTCOME, PART, RECEIPT, REFUSED, RESUMED,
                      SEND, STARTED, Record)
 
 ALICE, BOB, CAROL = 11, 22, 33
@@ -36,6 +36,10 @@ def receipt(sequence, own=BOB, peer=ALICE, **fields):
 
 def part(offset, size=10, **fields):
     return Record(PART, own=BOB, peer=ALICE, sequence=offset, value=size, reason=1, **fields)
+
+
+def again(size, peer=BOB):
+    return Record(AGAIN, own=ALICE, peer=peer, sequence=9, value=size)
 
 
 def connected(own, flags=0):
@@ -120,6 +124,10 @@ class Check(unittest.TestCase):
     def test_file(self):
         self.assertGood([send(1, flags=LARGE), outcome(1), END], [part(0), part(10), part(20, flags=LAST), receipt(1, flags=LARGE), END])
 
+    def test_sent_again(self):
+        self.assertGood([send(1), outcome(1), again(check.WINDOW), again(check.WINDOW, peer=CAROL), END], [receipt(1), END])
+        self.assertEqual(sum(len(turns) for turns in self.checker.again.values()), 2)
+
     def test_file_cut_off(self):
         self.assertGood([send(1, flags=LARGE)], [part(0), part(10, 0, flags=LAST | FAILED), END])
 
@@ -199,6 +207,10 @@ class Check(unittest.TestCase):
 
     def test_part_twice(self):
         self.assertFound("a part at 0, not at 10", [send(1, flags=LARGE)], [part(0), part(0), END])
+
+    def test_more_than_a_window_sent_again(self):
+        self.assertFound("524289 bytes up to 9 were sent again at once", [send(1), outcome(1), again(check.WINDOW + 1), END],
+                         [receipt(1), END])
 
     def test_part_after_the_last(self):
         self.assertFound("a part at 10 after the last", [send(1, flags=LARGE)], [part(0, flags=LAST), part(10), END])
