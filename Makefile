@@ -9,6 +9,7 @@ BUILD_ASAN = build-asan
 BUILD_FUZZ = build-fuzz
 FUZZ_SECONDS = 60
 NEMESIS_DIRECTORY = /var/tmp
+NEMESIS_FAULTS = 1000
 
 MESON_OPTIONS = --prefix=$(PREFIX) $(if $(CI),-Dwerror=true)
 PYTHON = /usr/bin/python3
@@ -31,7 +32,8 @@ help:
 	@echo 'make sanitize  all tests again, under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make valgrind  the unit tests, and services that the conformance tests talk to, under valgrind'
 	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) (needs clang)'
-	@echo 'make nemesis   1,000 kills of the service in an exchange of 20 clients, and in a transfer of 8 GiB; or less: NEMESIS=--kills=100'
+	@echo 'make nemesis   $(NEMESIS_FAULTS) kills of the service, and then as many resets of links, in an exchange of 20 clients and in a'
+	@echo '               transfer of 8 GiB each; or less: NEMESIS_FAULTS=100'
 	@echo 'make herd      1,000 clients that lose their service at once and come back; or more: HERD=--clients=5000'
 	@echo 'make bench     the benchmarks'
 	@echo 'make install   install below PREFIX=$(PREFIX) (DESTDIR= for packagers)'
@@ -85,12 +87,16 @@ fuzz: setup-fuzz $(BUILD_FUZZ)/build.ninja
 	meson compile -C $(BUILD_FUZZ)
 	tests/fuzz/run $(BUILD_FUZZ) $(FUZZ_SECONDS)
 
-# Most of the kills come before all links are back from the last. The files need 18 GiB in NEMESIS_DIRECTORY.
+# Most of the kills come before all links are back from the last. The files need 18 GiB in NEMESIS_DIRECTORY. Kills by themselves, because
+# what is sent again is counted for each of them only if nothing else is done.
 nemesis: setup-check all
-	DIRECTSERVER_EXECUTABLE=$(CURDIR)/$(BUILD)/service/directserver \
-	NEMESIS_CLIENT_EXECUTABLE=$(CURDIR)/$(BUILD)/tests/nemesis/nemesis-client \
-	$(PYTHON) -B tests/nemesis/nemesis.py --kills=1000 --others=100 --clients=20 --messages=1000000 --size-file=8589934592 \
-	        --gap=2 --directory=$(NEMESIS_DIRECTORY) $(NEMESIS)
+	@for faults in '--kills=$(NEMESIS_FAULTS) --others=0' '--kills=0 --others=0 --links=$(NEMESIS_FAULTS)' '--kills=100 --others=100'; do \
+	        echo "nemesis.py $$faults"; \
+	        DIRECTSERVER_EXECUTABLE=$(CURDIR)/$(BUILD)/service/directserver \
+	        NEMESIS_CLIENT_EXECUTABLE=$(CURDIR)/$(BUILD)/tests/nemesis/nemesis-client \
+	        $(PYTHON) -B tests/nemesis/nemesis.py $$faults --clients=20 --messages=1000000 --size-file=8589934592 \
+	                --gap=2 --directory=$(NEMESIS_DIRECTORY) $(NEMESIS) || exit; \
+	done
 
 # Each fails when a message is delivered later than 2 s after a restart, so the machine should have nothing else to do.
 herd: setup-check all

@@ -6,8 +6,10 @@ noted is then checked. DIRECTSERVER_EXECUTABLE and NEMESIS_CLIENT_EXECUTABLE nam
 The seed decides what is done at which point of the work, so that a run with the same seed is alike, though never the same."""
 
 import argparse
+import bisect
 import collections
 import hashlib
+import math
 import os
 import random
 import shutil
@@ -31,6 +33,7 @@ PIECES_AHEAD = 3  # of the work, by what is allowed: it must not be over before 
 LOCAL = ("kill client", "stop service", "stop client", "reset link")
 NETWORK = ("partition", "loss")
 ENDING = ("kill client", "partition", "partition", "partition")
+STALLING = {"stop service", "stop client", "partition", "loss"}
 LOSS_PERCENT = 10
 
 
@@ -50,9 +53,11 @@ class Trial:
         self.clients = []
         self.undo = []  # (when, function)
         self.restarts = []  # (killed, accepts connections), nanoseconds
+        self.resets = []  # (nanoseconds, client)
         self.disturbed = []  # (from, to) when something was stopped or cut off
         self.settled = []  # seconds from there until all clients were connected, where that was waited for
         self.done = collections.Counter()
+        self.n_late = 0  # of those, when the work was over
         self.impossible = set()
         self.problems = []
 
@@ -101,11 +106,46 @@ class Trial:
         self.stop(self.rng.choice(self.clients))
 
     def reset_link(self):
-        """Who is stopped or cut off has lost its session 2 s after a reset, and rightly so. So nothing else happens meanwhile."""
-        self.wait(lambda: not self.undo and self.all_connected())
-        before = sum(client.n_connections for client in self.clients)
-        self.wait(lambda: world.reset_link(self.service, self.rng))
-        self.wait(lambda: self.all_connected() and sum(client.n_connections for client in self.clients) > before)
+        """Who is not back 2 s after a reset has lost its session, and rightly so. So nobody is stopped or cut off meanwhile. And who is not
+        accepted waits longer each time before it tries again: only reset_link_twice() takes a link from one that is not back."""
+        self.wait(lambda: not self.undo)
+        victim = self.rng.choice(self.over_tcp())
+        self.wait(victim.is_back)
+        self.take_link(victim)
+        return victim
+
+    def reset_link_twice(self):
+        """The next link as soon as there is one. In half of the cases the service is stopped until then, and can't have accepted the client
+        over it; in the others it has, mostly, and what was not acknowledged is being sent again."""
+        is_stopped = self.rng.random() < 0.5
+        if is_stopped:
+            self.wait(self.all_back)
+        victim = self.reset_link()
+        if not is_stopped:
+            self.take_link(victim)
+            return
+        begin = time.monotonic_ns()
+        self.service.stop()
+        try:
+            self.take_link(victim)
+        finally:
+            self.service.proceed()
+        self.disturbed.append((begin, self.resets[-1][0]))
+
+    def take_link(self, victim):
+        at_service = self.rng.random() < 0.5
+
+        def is_done():
+            link, now = victim.link(), time.monotonic_ns()
+            if not link or link == victim.taken or not victim.take_link(link, at_service):
+                return False
+            self.resets.append((now, victim))
+            return True
+
+        self.wait(is_done)
+
+    def over_tcp(self):
+        return [client for client in self.clients if client.port]
 
     def partition(self):
         self.network.heal()
@@ -120,6 +160,9 @@ class Trial:
     def act(self, action):
         if action in self.impossible:
             return
+        if action in STALLING:
+            self.wait(self.all_back)
+        self.n_late += self.all_finished()
         with open(os.path.join(self.directory, "actions"), "a", encoding="ascii") as f:
             f.write(f"{time.monotonic_ns()} {action}\n")  # the clock of the logs
         try:
@@ -132,7 +175,9 @@ class Trial:
     def plan(self):
         """[(point of the work, from 0 to 1, action)], by the seed: one in each of as many pieces of equal size as there are."""
         others = ENDING if self.arguments.sessions_end else LOCAL + (NETWORK if self.network else ())
+        n_twice = self.arguments.links // 4
         actions = ["kill service"] * self.arguments.kills + [others[i % len(others)] for i in range(self.arguments.others)]
+        actions += ["reset link twice"] * n_twice + ["reset link"] * (self.arguments.links - 2 * n_twice)
         self.rng.shuffle(actions)
         return [((i + self.rng.random()) / (len(actions) + 1), action) for i, action in enumerate(actions)]
 
@@ -164,7 +209,11 @@ class Trial:
             time.sleep(POLL_SECONDS)
 
     def all_connected(self):
-        return all(client.connected for client in self.clients)
+        return all(client.is_back() for client in self.clients)
+
+    def all_back(self):
+        """Those whose links were taken away."""
+        return all(client.is_back() for client in self.clients if client.taken)
 
     def all_finished(self):
         return all(client.finished for client in self.clients)
@@ -215,7 +264,10 @@ class Trial:
         self.problems += [f"the service: {line}" for line in self.service.reports()]
         say(f"-- {self.what}: {self.seconds:.1f} s, " + ", ".join(f"{n} x {action}" for action, n in sorted(self.done.items())))
         self.checker.report()
+        if self.n_late:
+            say(f"{self.n_late} of these when all was sent and received")
         self.report_gaps()
+        self.judge_again()
         self.report()
         say(f"memory at its highest: service {self.service.peak >> 20} MiB, "
             f"clients at most {max(client.peak for client in self.clients) >> 20} MiB")
@@ -236,12 +288,55 @@ class Trial:
             again = n + 1 < len(self.restarts) and self.restarts[n + 1][0] < received[i]
             if not again and not any(begin < received[i] and killed < end for begin, end in self.disturbed):
                 gaps.append((received[i] - ready) / 1e9)
-        for what, seconds in (("traffic", gaps), ("all clients were connected", self.settled)):
-            if seconds:
-                seconds.sort()
-                say(f"after a restart, {what}: median {seconds[len(seconds) // 2]:.3f} s, longest {seconds[-1]:.3f} s, of {len(seconds)}")
-        if gaps and 0 < self.arguments.gap < gaps[-1]:
-            self.problems.append(f"no traffic for {gaps[-1]:.3f} s after a restart, {self.arguments.gap} s are allowed")
+        self.report_seconds("after a restart, all clients were connected", self.settled, 0)
+        self.report_seconds("after a restart, traffic", gaps, self.arguments.gap)
+        self.report_seconds("after a reset, traffic to that client", self.reset_gaps(), self.arguments.gap)
+
+    def report_seconds(self, what, seconds, allowed):
+        if not seconds:
+            return
+        seconds.sort()
+        say(f"{what}: median {seconds[len(seconds) // 2]:.3f} s, longest {seconds[-1]:.3f} s, of {len(seconds)}")
+        if 0 < allowed < seconds[-1]:
+            self.problems.append(f"{what}: not for {seconds[-1]:.3f} s, {allowed} s are allowed")
+
+    def reset_gaps(self):
+        """From the moment at which a link is taken away to the next that its client receives over another. Where something else has come
+        between, it says nothing of the reset."""
+        gaps, n_early = [], 0
+        for client in self.clients:
+            resets = [time for time, victim in self.resets if victim is client] + [math.inf]
+            connected, received = self.times(client, records.CONNECTED), self.times(client, records.RECEIPT, records.PART)
+            for n, reset in enumerate(resets[:-1]):
+                back = after(connected, reset)
+                n_early += n > 0 and after(connected, resets[n - 1]) > reset
+                seen = after(received, back)
+                if seen < resets[n + 1] and not any(begin < seen and reset < end for begin, end in self.restarts + self.disturbed):
+                    gaps.append((seen - reset) / 1e9)
+        if self.resets:
+            say(f"links taken away: {len(self.resets)}, {n_early} of them before the client was accepted over it")
+        return gaps
+
+    @staticmethod
+    def times(client, *types):
+        return [record[4] for log in client.logs if os.path.exists(log) for record in records.read(log)
+                if not isinstance(record, int) and record[0] in types]
+
+    def judge_again(self):
+        """A flow is sent again no more often than something was done that its frames may be lost by: the service killed, or a link of one of
+        the two taken away. All else may have more than one such effect."""
+        if not set(self.done) <= {"kill service", "reset link", "reset link twice"}:
+            return
+        of_log = {os.path.basename(log): client for client in self.clients for log in client.logs}
+        owner = {client_id: of_log[process.name] for client_id, process in self.checker.process_of.items()}
+        kills = [killed for killed, _ in self.restarts]
+        for (source, target, stream), turns in self.checker.again.items():
+            ends = (owner.get(source), owner.get(target))
+            causes = sorted(kills + [time for time, client in self.resets if client in ends])
+            for n, (over, _) in enumerate(turns):
+                if bisect.bisect(causes, over) <= n:
+                    self.problems.append(f"{source} -> {target}, stream {stream}: sent again {n + 1} times, for {n} reasons")
+                    break
 
     @property
     def is_good(self):
@@ -318,6 +413,9 @@ class File(Trial):
     def allow(self, share):
         """It can't be held back. What is planned for later is done at its end."""
 
+    def over_tcp(self):
+        return [self.receiver] if self.arguments.links else super().over_tcp()
+
     def received(self):
         return [os.path.join(self.directory, name) for name in os.listdir(self.directory) if name.startswith("received.")]
 
@@ -333,9 +431,15 @@ class File(Trial):
         ended = [record for record in records.read(self.sender.logs[-1])
                  if not isinstance(record, int) and record[0] == records.ENDED]
         if ended and len(self.sender.logs) == 1:
-            more = ended[0][7] - self.total
+            more, n = ended[0][7] - self.total, len(self.restarts) + len(self.resets)
             say(f"beside the payload {more} bytes were sent ({100 * more / self.total:.2f} %): headers, and what was sent again"
-                + (f", at most {more / self.done['kill service'] / 1024:.0f} KiB for each kill" if self.done["kill service"] else ""))
+                + (f", {more / n / 1024:.0f} KiB for each kill and reset" if n else ""))
+
+
+def after(times, time):
+    """The next of them, which are sorted; math.inf: none."""
+    i = bisect.bisect(times, time)
+    return times[i] if i < len(times) else math.inf
 
 
 def digest(path):
@@ -355,6 +459,8 @@ def parse():
     parser.add_argument("--kills", type=int, default=10, help="of the service (%(default)s)")
     parser.add_argument("--settle", type=int, default=30, metavar="PERCENT",
                         help="of the kills after which all clients connect before anything else is done (%(default)s)")
+    parser.add_argument("--links", type=int, default=0,
+                        help="that are taken away by ss -K: of the file's receiver, or of any client of the exchange (%(default)s)")
     parser.add_argument("--others", type=int, default=12, help="other actions, of all kinds in turn (%(default)s)")
     parser.add_argument("--clients", type=int, default=6, help="of the exchange (%(default)s)")
     parser.add_argument("--messages", type=int, default=30000, help="of the exchange, all together (%(default)s)")

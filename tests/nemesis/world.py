@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import threading
 
@@ -23,6 +24,7 @@ START_SECONDS = 30
 # the network lasts as long as that, tries to connect that it has swallowed (1 s, 3 s, 7 s) included.
 GRACE, SHORT_GRACE = 12, 1
 END_SECONDS = 120
+TCP_STATES = ("01", "02")  # of a link, in /proc/net/tcp: ESTABLISHED, SYN_SENT
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -152,6 +154,7 @@ class Client(Program):
         super().__init__()
         self.executable, self.directory, self.name, self.server, self.mode = executable, directory, name, server, mode
         self.network = network  # that it is in, if it is not where the service is
+        self.port = None if server.startswith("unix:") else int(server.rsplit(":", 1)[1])
         self.logs = []
 
     def start(self, *arguments, n_messages=0):
@@ -160,6 +163,7 @@ class Client(Program):
                    *arguments]
         self.heard = b""
         self.connected, self.n_connections = False, 0
+        self.taken = None  # the link that was taken away, until it is back over another
         self.finished = False  # nothing more that it may send, and an outcome for all that it has sent
         self.n_allowed = n_messages
         with open(os.path.join(self.directory, f"{self.name}.err"), "ab") as errors:
@@ -192,6 +196,48 @@ class Client(Program):
             else:
                 self.connected = word == b"connected"
                 self.n_connections += self.connected
+
+    def link(self):
+        """Its present connection to the service over TCP: (inode, own address, own port), or None."""
+        process = f"/proc/{self.process.pid}"
+        inodes = set()
+        for descriptor in os.listdir(f"{process}/fd"):
+            try:
+                inodes.add(os.readlink(f"{process}/fd/{descriptor}"))
+            except FileNotFoundError:
+                continue  # closed meanwhile
+        with open(f"{process}/net/tcp", encoding="ascii") as f:
+            for line in f.readlines()[1:]:
+                _, own, far, state, *_, inode = line.split()[:10]
+                if state in TCP_STATES and f"socket:[{inode}]" in inodes and int(far.split(":")[1], 16) == self.port:
+                    address, port = own.split(":")
+                    return inode, socket.inet_ntoa(struct.pack("=I", int(address, 16))), int(port, 16)
+        return None
+
+    def is_back(self):
+        """Connected, and if its link was taken away, over another. In this order: what it says of the old one comes before the new one."""
+        link = self.link() if self.taken else None
+        self.listen()
+        if self.connected and link and link != self.taken:
+            self.taken = None
+        return self.connected and not self.taken
+
+    def take_link(self, link, at_service):
+        """By the kernel of one end; the other is sent a reset. Returns whether it was there still."""
+        if not shutil.which("ss"):
+            raise Impossible("there is no ss (iproute2)")
+        _, address, port = link
+        command = ["ss", "-KHtn", f"dst {address} dport = :{port} sport = :{self.port}"]
+        if not at_service:
+            command[-1] = f"src {address} sport = :{port} dport = :{self.port}"
+            if self.network:
+                command = ["nsenter", f"--net=/proc/{self.process.pid}/ns/net", *command]
+        ended = subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL).stdout
+        if not ended and self.link() == link:
+            raise Impossible("ss -K takes no connection away (not permitted, or CONFIG_INET_DIAG_DESTROY is not set)")
+        if ended:
+            self.taken = link
+        return bool(ended)
 
     def errors(self):
         with open(os.path.join(self.directory, f"{self.name}.err"), encoding="utf-8", errors="backslashreplace") as f:
@@ -278,25 +324,3 @@ class Network:
         os.close(self.namespace)
         self.holder.stdin.close()
         self.holder.wait()
-
-
-def established(service, *more):
-    """The far ends of the TCP connections of the service."""
-    command = ["ss", "-Htn", "state", "established", f"sport = :{service.port}", *more]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout.splitlines()
-    return sorted(line.split()[3] for line in lines)
-
-
-def reset_link(service, rng):
-    """Takes one TCP connection of the service away; its other end is sent a reset. Returns whether there was one."""
-    if not shutil.which("ss"):
-        raise Impossible("there is no ss (iproute2)")
-    links = established(service)
-    if not links:
-        return False
-    host, port = rng.choice(links).rsplit(":", 1)
-    far = ["dst", host, f"dport = :{port}"]
-    subprocess.run(["ss", "-Ktn", f"sport = :{service.port}", *far], check=False, capture_output=True, stdin=subprocess.DEVNULL)
-    if established(service, *far):
-        raise Impossible("ss -K takes no connection away (not permitted, or CONFIG_INET_DIAG_DESTROY is not set)")
-    return True
