@@ -16,14 +16,16 @@
 #include "tests/client/service.h"
 
 static void service_exec(const Service *service, int output) {
-        char listen_option[64], state_option[128];
+        char local_option[160], listen_option[64], state_option[128];
 
+        /* In this order: what is said of the last one tells that it listens everywhere */
+        snprintf(local_option, sizeof(local_option), "--listen=%s", service->local_address);
         snprintf(listen_option, sizeof(listen_option), "--listen=127.0.0.1:%d", service->port);
         snprintf(state_option, sizeof(state_option), "--state-directory=%s", service->directory);
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that is killed leaves no service behind */
         dup2(output, STDERR_FILENO);
         unsetenv("NOTIFY_SOCKET");
-        execl(getenv("DIRECTSERVER_EXECUTABLE"), "directserver", listen_option, "--bus=none", state_option, NULL);
+        execl(getenv("DIRECTSERVER_EXECUTABLE"), "directserver", local_option, listen_option, "--bus=none", state_option, NULL);
         _exit(127);
 }
 
@@ -37,6 +39,7 @@ void service_start(Service *service) {
                 strcpy(service->directory, "/tmp/test-directclient-XXXXXX");
                 ck_assert_ptr_nonnull(mkdtemp(service->directory));
         }
+        snprintf(service->local_address, sizeof(service->local_address), "unix:%s/socket", service->directory);
         ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
         service->pid = fork();
         ck_assert_int_ge(service->pid, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A real service for a test: on a port of its own, with a state directory that goes with it. */
+/* A real service for a test: on a port and a local socket of its own, with a state directory that goes with it. */
 
 #include <sys/types.h>
 
@@ -10,6 +10,7 @@ typedef struct Service {
         int port;
         char directory[64];
         char address[32]; /* for direct_connect() */
+        char local_address[80];
 } Service;
 
 /* Starts it and waits until it listens; restarting (with the same port and state) is start after stop. The executable is
