@@ -103,8 +103,7 @@ static void on_event(DirectClient *client, const DirectEvent *event, void *userd
 static void on_message(DirectClient *client, DirectMessage *message, void *userdata) {
         Program *program = userdata;
 
-        if (program->mode->message)
-                program->mode->message(program, message);
+        program->mode->message(program, message);
         record_log_write(&program->log);
         direct_message_free(message);
 }
@@ -127,7 +126,7 @@ static void connect_patiently(Program *program) {
         check(program, "connect", r);
 }
 
-/* What the driver says: how many messages it may send by now, a line each time. Returns 0 at the end of it. */
+/* What the driver says: how much it may send or take by now, a line each time. Returns 0 at the end of it. */
 static int hear(Program *program) {
         static uint64_t number;
         char data[256];
@@ -239,7 +238,7 @@ int main(int argc, char **argv) {
                 fputs("nemesis-client exchange|file-send|file-receive --server=ADDRESS --name=NAME --log=FILE\n"
                       "  exchange: --prefix=NAMES --clients=N --messages=N --seed=N\n"
                       "  file-send: --target=NAME --file=PATH\n"
-                      "  file-receive: --file=PATH\n",
+                      "  file-receive: --file=PATH --messages=BYTES\n",
                       stderr);
                 return EXIT_FAILURE;
         }
@@ -251,7 +250,8 @@ int main(int argc, char **argv) {
         check(&program, "new", direct_client_new(&program.client));
         check(&program, "name", direct_set_name(program.client, program.name));
         check(&program, "handler", direct_set_event_handler(program.client, on_event, &program));
-        check(&program, "handler", direct_set_message_handler(program.client, on_message, &program));
+        if (program.mode->message)
+                check(&program, "handler", direct_set_message_handler(program.client, on_message, &program));
         /* So that files come in parts, and messages of the exchange that are larger than a frame in one piece */
         check(&program, "size", direct_set_max_message(program.client, 1 << 20));
         check(&program, "size", direct_set_send_buffer(program.client, SEND_BUFFER));

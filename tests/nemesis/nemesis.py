@@ -35,6 +35,7 @@ NETWORK = ("partition", "loss")
 ENDING = ("kill client", "partition", "partition", "partition")
 STALLING = {"stop service", "stop client", "partition", "loss"}
 LOSS_PERCENT = 10
+NO_LIMIT = 1 << 62  # bytes
 
 
 def say(text):
@@ -391,6 +392,7 @@ class File(Trial):
             raise Failure(f"{room >> 20} MiB are free in {self.directory}, twice {self.total >> 20} MiB and 1 GiB are needed")
         self.source = os.path.join(self.directory, "file")
         self.make_source()
+        self.share = 0  # of all that may be received by now
         self.sender, self.receiver = self.add_client("sender", "file-send"), self.add_client("receiver", "file-receive")
         for client in self.clients:
             self.restart(client)
@@ -408,10 +410,18 @@ class File(Trial):
         if client is self.sender:
             client.start("--target=receiver", f"--file={self.source}")
         else:
-            client.start(f"--file={self.directory}/received.{len(client.logs)}")
+            client.start(f"--file={self.directory}/received.{len(client.logs)}", n_messages=self.n_allowed(len(client.logs)))
+
+    def n_allowed(self, n_before):
+        """Bytes that the receiver may take that so many were before: what those have got is gone, but was a part of the work."""
+        if self.share >= 1:
+            return NO_LIMIT
+        gone = sum(os.stat(path).st_size for path in self.received() if int(path.rsplit(".", 2)[1]) < n_before)
+        return max(0, int(self.share * self.total) - gone)
 
     def allow(self, share):
-        """It can't be held back. What is planned for later is done at its end."""
+        self.share = share
+        self.receiver.allow(self.n_allowed(len(self.receiver.logs) - 1))
 
     def over_tcp(self):
         return [self.receiver] if self.arguments.links else super().over_tcp()

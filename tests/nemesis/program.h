@@ -21,9 +21,9 @@ typedef struct Mode {
         void (*writable)(Program *program);                                 /* sending may work again */
         void (*joined)(Program *program, const char *name, uint64_t id);    /* is there; may be told more than once */
         void (*left)(Program *program, uint64_t id);
-        void (*message)(Program *program, const DirectMessage *message);
+        void (*message)(Program *program, const DirectMessage *message);    /* NULL: turn() takes them */
         void (*more)(Program *program);                                     /* n_messages has grown */
-        int (*turn)(Program *program);                                      /* sends; 1: wants to go on at once, 0: not */
+        int (*turn)(Program *program);                                      /* sends, takes; 1: wants to go on at once, 0: not */
 } Mode;
 
 struct Program {
@@ -35,7 +35,7 @@ struct Program {
         /* Options */
         const char *server, *name, *log_path, *prefix, *target, *path;
         uint64_t n_clients, seed;
-        uint64_t n_messages; /* that it may send, all together: the driver allows more as the test goes on */
+        uint64_t n_messages; /* that it may send, or bytes that it may take, all together: the driver allows more as the test goes on */
 };
 
 /* Nothing more that it may send, and each message has its outcome: said in the log and on stdout. */
