@@ -27,6 +27,7 @@ SKIP_STATUS = 77
 PREFIX = "peer-"
 PROGRESS_SECONDS = 60  # that each outcome may take when all is healed
 POLL_SECONDS = 0.002
+STANDSTILL_SECONDS = 0.2
 PIECES_AHEAD = 3  # of the work, by what is allowed: it must not be over before all that is planned is done
 
 # What is done beside kills of the service
@@ -57,6 +58,7 @@ class Trial:
         self.resets = []  # (nanoseconds, client)
         self.disturbed = []  # (from, to) when something was stopped or cut off
         self.settled = []  # seconds from there until all clients were connected, where that was waited for
+        self.longest_rest = 0
         self.done = collections.Counter()
         self.n_late = 0  # of those, when the work was over
         self.impossible = set()
@@ -207,7 +209,16 @@ class Trial:
             elif time.monotonic() - moved > PROGRESS_SECONDS:
                 waiting = [client.name for client in self.clients if not client.finished]
                 raise Failure(f"nothing has moved for {PROGRESS_SECONDS} s; not finished: {' '.join(waiting)}")
-            time.sleep(POLL_SECONDS)
+            self.rest()
+
+    def rest(self):
+        """Where this program stands still, for want of a processor, all others may. That says nothing of the library."""
+        begin = time.monotonic_ns()
+        time.sleep(POLL_SECONDS)
+        end = time.monotonic_ns()
+        self.longest_rest = max(self.longest_rest, (end - begin) / 1e9)
+        if end - begin > STANDSTILL_SECONDS * 1e9:
+            self.disturbed.append((begin, end))
 
     def all_connected(self):
         return all(client.is_back() for client in self.clients)
@@ -272,6 +283,8 @@ class Trial:
         self.report()
         say(f"memory at its highest: service {self.service.peak >> 20} MiB, "
             f"clients at most {max(client.peak for client in self.clients) >> 20} MiB")
+        if self.longest_rest > STANDSTILL_SECONDS:
+            say(f"this machine stood still: {self.longest_rest:.3f} s, for a rest of {POLL_SECONDS} s")
         for problem in self.problems:
             say(f"PROBLEM: {problem}")
 
