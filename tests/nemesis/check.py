@@ -5,7 +5,8 @@
     check.py [--sessions-end] LOG...
 
 Each log is of one process. What must hold:
-  * a message that is delivered was received; none is received twice, or damaged, or by another than it was sent to, or was never sent;
+  * a message that is delivered was received, but for one that a killed process was just being handed;
+  * none is received twice, or damaged, or by another than it was sent to, or was never sent;
   * messages of one sender to one receiver that fit one frame arrive in the order in which they were sent;
   * each message of a process that has lived to its end has one outcome, and no message has two;
   * a message fails only when the session of its receiver or of its sender has ended, or the time that it had to live;
@@ -40,6 +41,7 @@ class Process:
         self.path = path
         self.ids = []
         self.has_ended = False
+        self.was_handed = False  # one message that it has not noted: the library acknowledges as it hands over
         self.received_as = {}  # id that a message was for -> the first such (source, sequence)
         self.n_cut = 0
 
@@ -190,7 +192,10 @@ class Checker:
                 self.violation(f"{what}: received, though its outcome is that it was not sent")
         if bits & DELIVERED:
             counts["delivered"] += 1
-            if not bits & RECEIVED:
+            if not bits & RECEIVED and receiver and not receiver.has_ended and not receiver.was_handed:
+                receiver.was_handed = True
+                counts["delivered, and being handed over when the receiver was killed"] += 1
+            elif not bits & RECEIVED:
                 self.violation(f"{what}: delivered, but never received")
         if not bits & HAS_OUTCOME:
             counts["without outcome, of senders that were killed"] += not sender or not sender.has_ended

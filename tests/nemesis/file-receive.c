@@ -81,7 +81,7 @@ static void file_receive_message(Program *program, const DirectMessage *message)
         program_finish(program);
 }
 
-/* The receipt of each is with the kernel before the library may acknowledge it. */
+/* The receipt of each is with the kernel before the library gets the control back. */
 static int file_receive_turn(Program *program) {
         DirectMessage *message;
         int n = 0;

@@ -99,7 +99,7 @@ static void on_event(DirectClient *client, const DirectEvent *event, void *userd
         }
 }
 
-/* The receipt is with the kernel before the library gets the control back and may acknowledge it. */
+/* The receipt is with the kernel before the library gets the control back: it may have acknowledged this message, but no other. */
 static void on_message(DirectClient *client, DirectMessage *message, void *userdata) {
         Program *program = userdata;
 

@@ -94,6 +94,10 @@ class Check(unittest.TestCase):
         self.assertGood([send(1), send(2), outcome(1), outcome(2, -errno.ENXIO), END], [receipt(1)])
         self.assertEqual(self.checker.failures, {"ENXIO": 1})
 
+    def test_killed_while_being_handed_one(self):
+        self.assertGood([send(1), send(2), outcome(1), outcome(2), END], [receipt(1)])
+        self.assertEqual(self.checker.counts["received"], 1)
+
     def test_killed_in_the_middle_of_a_record(self):
         self.assertGood([send(1), outcome(1), END], [receipt(1)], more=b"abc")
 
@@ -137,7 +141,7 @@ class Check(unittest.TestCase):
         self.assertFound("11 -> 22, 2: delivered, but never received", [send(1), send(2), outcome(1), outcome(2), END], [receipt(1), END])
 
     def test_delivered_to_a_killed_receiver_but_not_received(self):
-        self.assertFound("delivered, but never received", [send(1), outcome(1), END], [])
+        self.assertFound("22, 2: delivered, but never received", [send(1), send(2), outcome(1), outcome(2), END], [])
 
     def test_received_twice(self):
         self.assertFound("22, 1: received twice", [send(1), outcome(1), END], [receipt(1), receipt(1), END])
