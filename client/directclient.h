@@ -188,7 +188,7 @@ int direct_set_event_handler(DirectClient *client, DirectEventHandler handler, v
 /* ---- Sending ---- */
 
 /* Called once for each message that was given a handler. 0: it is delivered, the program that it is for has taken it:
- * direct_receive() has returned it or its message handler was called. Or a negative errno, and it will not be sent again; whether
+ * direct_receive() returns it or its message handler is called. Or a negative errno, and it will not be sent again; whether
  * it has arrived is not known unless said so: -ENXIO the client is gone, or never was (then nothing has arrived); -EACCES refused
  * by policy; -ETIME it was not sent in the time that it had to live (it has not arrived); -ECANCELED the handle was freed or
  * disconnected; -ECONNRESET the session ended; -EIO the descriptor of direct_send_fd() failed, or the stream was ended too early.

@@ -28,7 +28,7 @@
  * into the dark, or a service that is full another handshake. */
 #define SESSION_DELAY_MAX_USEC (10 * USEC_PER_SEC)
 #define SESSION_DELAY_NAMED_MAX_USEC (60 * USEC_PER_SEC) /* of what GOODBYE names: not for ever, whatever it says */
-#define SESSION_LOST_ACCEPTED_MAX 2 /* a service that accepts and dies soon is tried again within 0.4 s: it is there, at times */
+#define SESSION_LOST_ACCEPTED_MAX 1 /* a service that accepts and dies soon is tried again within 0.2 s: it is there, at times */
 #define SESSION_STABLE_USEC (10 * USEC_PER_SEC) /* a link that lasted so long was a good one: the delay starts small again */
 
 /* What a GOODBYE, by its code, means: renew the link, or give up with an error */

@@ -59,7 +59,7 @@ typedef struct RouterOps {
 
 enum {
         ROUTER_IDS_LOW = 4096,
-        ROUTER_RESET_GRACE_USEC = 2 * 1000 * 1000, /* PROTOCOL.md, section 5 */
+        ROUTER_RESET_GRACE_USEC = 900 * 1000, /* PROTOCOL.md, section 5 */
 };
 
 TAILQ_HEAD(LinkQueue, Link);

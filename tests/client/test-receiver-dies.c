@@ -2,7 +2,7 @@
 
 /* A program that others send to and call is killed, with kill -9: within a second they know of every message what became of it. It makes a
  * difference how its kernel tells the service. On a local socket that is always clear. On TCP it sends a FIN if the program had read all, and
- * else a reset, which might as well mean that the link is lost: then the session is kept for 2 s, as PROTOCOL.md says. */
+ * else a reset, which might as well mean that the link is lost: then the session is kept for 0.9 s, as PROTOCOL.md says. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@
 #define N_FEW 120               /* within the first window: all are under way */
 #define N_TAKEN 50              /* by those that then stop */
 #define FILE_SIZE (8 << 20)
-#define RESET_GRACE (2 * SECOND) /* ROUTER_RESET_GRACE_USEC */
+#define RESET_GRACE (SECOND * 9 / 10) /* ROUTER_RESET_GRACE_USEC */
 #define LIMIT SECOND            /* what is promised */
 #define LIMIT_SANITIZED (5 * SECOND)
 

@@ -233,7 +233,7 @@ class Resume(ServiceTest):
         ended["offended"].send(0x77)
         watcher.expect_presence(LEFT, ended["offended"].id, reason=PROTOCOL)
         left = watcher.expect_presence(LEFT, ended["lost"].id, reason=LINK_LOST)
-        self.assertTrue(1.5 <= time.monotonic() - begin <= 4, "a link that was reset is waited for 2 s")
+        self.assertTrue(0.8 <= time.monotonic() - begin <= 3, "a link that was reset is waited for 0.9 s")
         self.assertEqual(left.name, "lost")
         for name, c in ended.items():
             with self.subTest(name=name):

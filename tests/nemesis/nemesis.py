@@ -109,7 +109,7 @@ class Trial:
         self.stop(self.rng.choice(self.clients))
 
     def reset_link(self):
-        """Who is not back 2 s after a reset has lost its session, and rightly so. So nobody is stopped or cut off meanwhile. And who is not
+        """Who is not back 0.9 s after a reset has lost its session, and rightly so. So nobody is stopped or cut off meanwhile. And who is not
         accepted waits longer each time before it tries again: only reset_link_twice() takes a link from one that is not back."""
         self.wait(lambda: not self.undo)
         victim = self.rng.choice(self.over_tcp())

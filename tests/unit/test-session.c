@@ -71,7 +71,7 @@ START_TEST(how_a_link_ends) {
         ck_assert_str_eq(fake_events(net), "");
         fake_net_advance(net, 1);
         ck_assert_str_eq(fake_events(net), "left c link lost");
-        fake_net_advance(net, 28 * FAKE_SEC - 1);
+        fake_net_advance(net, 30 * FAKE_SEC - ROUTER_RESET_GRACE_USEC - 1);
         ck_assert_str_eq(fake_events(net), "");
         fake_net_advance(net, 1);
         ck_assert_str_eq(fake_events(net), "left d link lost");
