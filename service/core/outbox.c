@@ -261,3 +261,35 @@ int outbox_keep(Outbox *o, Turn *t) {
         forget_segments(o);
         return r;
 }
+
+const Chunk *outbox_next_part(const Outbox *o, const Chunk *after, OutboxPart *ret) {
+        const Chunk *chunk = after ? after->next : o->head;
+
+        if (chunk)
+                *ret = (OutboxPart) {
+                        .data = chunk->data + chunk->begin,
+                        .size = chunk->end - chunk->begin,
+                        .begun = chunk->begun,
+                        .urgent = chunk->urgent,
+                };
+        return chunk;
+}
+
+int outbox_add_part(Outbox *o, const OutboxPart *part) {
+        Chunk *chunk;
+
+        chunk = chunk_new(o, part->size);
+        if (!chunk)
+                return -ENOMEM;
+        chunk->begun = part->begun;
+        chunk->urgent = part->urgent;
+        if (o->tail)
+                o->tail->next = chunk;
+        else
+                o->head = chunk;
+        o->tail = chunk;
+        if (part->urgent)
+                o->urgent = chunk; /* the next one goes behind the last */
+        chunk_append(o, chunk, part->data, part->size);
+        return 0;
+}

@@ -82,3 +82,18 @@ int outbox_keep(Outbox *o, Turn *t);
 
 /* Drops all but the rest of a run that has been written in part, so that a last frame can follow. */
 void outbox_drop(Outbox *o);
+
+/* ---- For the handover: what is kept, part by part ---- */
+
+typedef struct OutboxPart {
+        const uint8_t *data;
+        size_t size;
+        bool begun; /* its first frame has been written in part: this is the rest */
+        bool urgent;
+} OutboxPart;
+
+/* The part behind `after`, or the first (NULL). NULL: there are no more. */
+const Chunk *outbox_next_part(const Outbox *o, const Chunk *after, OutboxPart *ret);
+
+/* Puts a copy of it behind the others. Returns 0 or -ENOMEM. */
+int outbox_add_part(Outbox *o, const OutboxPart *part);

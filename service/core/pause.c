@@ -107,3 +107,13 @@ void pause_forget(Link *sender) {
         while (!LIST_EMPTY(&sender->pauses))
                 remove_pause(LIST_FIRST(&sender->pauses));
 }
+
+const Pause *pause_next(const Link *sender, const Pause *after, const Link **ret_target, bool *ret_broadcast) {
+        const Pause *pause = after ? LIST_NEXT(after, of_sender) : LIST_FIRST(&sender->pauses);
+
+        if (pause) {
+                *ret_target = pause->target;
+                *ret_broadcast = pause->broadcast;
+        }
+        return pause;
+}

@@ -23,3 +23,6 @@ bool pause_has_room_to_leave(const Link *sender);
 
 /* `sender` has ended, or is let go on. */
 void pause_forget(Link *sender);
+
+/* For the handover: the pause of `sender` behind `after`, or its first (NULL). NULL: there are no more. */
+const Pause *pause_next(const Link *sender, const Pause *after, const Link **ret_target, bool *ret_broadcast);

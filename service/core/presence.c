@@ -36,21 +36,27 @@ static void watch_free(Watch *watch) {
         free(watch);
 }
 
-int presence_watch(Session *watcher, Session *watched) {
+/* `watched` is NULL for one that has left. */
+static int watch_add(Session *watcher, Session *watched, uint64_t id, uint8_t reason) {
         Watch *watch;
 
-        if (watch_find(watcher, watched->id))
+        if (watch_find(watcher, id))
                 return 0;
         if (watcher->n_watches >= PRESENCE_WATCHES_MAX)
                 return -ENOSPC;
         watch = malloc(sizeof(*watch));
         if (!watch)
                 return -ENOMEM;
-        *watch = (Watch) { .watcher = watcher, .watched = watched, .id = watched->id };
+        *watch = (Watch) { .watcher = watcher, .watched = watched, .id = id, .reason = reason };
         LIST_INSERT_HEAD(&watcher->watches, watch, of_watcher);
-        LIST_INSERT_HEAD(&watched->watchers, watch, of_watched);
+        if (watched)
+                LIST_INSERT_HEAD(&watched->watchers, watch, of_watched);
         watcher->n_watches++;
         return 0;
+}
+
+int presence_watch(Session *watcher, Session *watched) {
+        return watch_add(watcher, watched, watched->id, WIRE_REASON_NONE);
 }
 
 void presence_unwatch(Session *watcher, uint64_t id) {
@@ -205,4 +211,16 @@ void presence_forget(Router *r, Session *s) {
         while (!LIST_EMPTY(&s->watches))
                 watch_free(LIST_FIRST(&s->watches));
         presence_watch_everyone(r, s, false);
+}
+
+const Watch *presence_next_watch(const Session *watcher, const Watch *after, WatchFacts *ret) {
+        const Watch *watch = after ? LIST_NEXT(after, of_watcher) : LIST_FIRST(&watcher->watches);
+
+        if (watch)
+                *ret = (WatchFacts) { .id = watch->id, .has_left = !watch->watched, .reason = watch->reason };
+        return watch;
+}
+
+int presence_watch_left(Session *watcher, uint64_t id, uint8_t reason) {
+        return watch_add(watcher, NULL, id, reason);
 }

@@ -34,3 +34,17 @@ void presence_catch_up(Router *r, Session *watcher);
 
 /* The session ends (its LEFT has been told): its watches, and those of it, end. */
 void presence_forget(Router *r, Session *s);
+
+/* ---- For the handover ---- */
+
+typedef struct WatchFacts {
+        uint64_t id;
+        bool has_left; /* and the watcher could not be told */
+        uint8_t reason;
+} WatchFacts;
+
+/* The watch behind `after`, or the first (NULL). NULL: there are no more. */
+const Watch *presence_next_watch(const Session *watcher, const Watch *after, WatchFacts *ret);
+
+/* A watch of somebody who has left. Returns as presence_watch(). */
+int presence_watch_left(Session *watcher, uint64_t id, uint8_t reason);

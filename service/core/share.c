@@ -4,6 +4,7 @@
  * queued: a Share counts what was added, in two parts, and drops the older one when the target has taken so much that it must be gone. So
  * it counts up to twice what is there, and allows for that. */
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "service/core/router.h"
@@ -82,4 +83,27 @@ void share_forget(Link *l) {
         share_release(l);
         while (!LIST_EMPTY(&l->shares))
                 drop(LIST_FIRST(&l->shares));
+}
+
+const Share *share_next(const Link *sender, const Share *after, const Link **ret_target, ShareFacts *ret_facts) {
+        const Share *share = after ? LIST_NEXT(after, of_sender) : LIST_FIRST(&sender->shares);
+
+        if (share) {
+                *ret_target = share->target;
+                *ret_facts = (ShareFacts) { share->older, share->newer, share->older_end, share->newer_end };
+        }
+        return share;
+}
+
+int share_add(Link *sender, Link *target, const ShareFacts *facts) {
+        Share *share;
+
+        share = add(sender, target);
+        if (!share)
+                return -ENOMEM;
+        share->older = facts->older;
+        share->newer = facts->newer;
+        share->older_end = facts->older_end;
+        share->newer_end = facts->newer_end;
+        return 0;
 }

@@ -21,3 +21,17 @@ void share_release(Link *target);
 
 /* The link has ended. */
 void share_forget(Link *l);
+
+/* ---- For the handover ---- */
+
+/* In bytes; the ends are where in all that the target's session was sent. */
+typedef struct ShareFacts {
+        uint64_t older, newer;
+        uint64_t older_end, newer_end;
+} ShareFacts;
+
+/* The share of `sender` behind `after`, or its first (NULL). NULL: there are no more. */
+const Share *share_next(const Link *sender, const Share *after, const Link **ret_target, ShareFacts *ret_facts);
+
+/* There must be none yet. Returns 0 or -ENOMEM. */
+int share_add(Link *sender, Link *target, const ShareFacts *facts);
