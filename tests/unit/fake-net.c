@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/unit/fake-net.h"
+#include "tests/unit/fake-handover.h"
+
+/* Done after each turn, more only takes time. */
+enum { HAND_OVER_BYTES = 256 * 1024, HAND_OVER_LINKS = 200 };
 
 bool fake_in_core;
 
@@ -188,6 +191,7 @@ FakeNet *fake_net_new(const RouterConfig *config) {
         n->config = config ? *config : fake_config();
         n->now = 1000 * (uint64_t) FAKE_SEC;
         n->last = &n->links;
+        n->hands_over = getenv("FAKE_HANDOVER") != NULL;
         IN_CORE(r = router_new(&n->config, &ops, n, n->now, seed, &n->router));
         if (r < 0) {
                 free(n);
@@ -340,6 +344,9 @@ bool fake_net_turn(FakeNet *n) {
                 n->ids_low = false;
         }
         fake_net_check(n);
+        if (n->hands_over && !n->router->stopping && n->router->queued_bytes < HAND_OVER_BYTES &&
+            n->router->n_links < HAND_OVER_LINKS)
+                fake_net_hand_over(n);
         return n->n_progress != before;
 }
 

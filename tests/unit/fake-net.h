@@ -52,6 +52,7 @@ struct FakeNet {
         uint64_t refill; /* ids to give when they are low; 0: none */
         bool ids_low;
         IdRanges resumable; /* what a router that is started after this one may be given as former clients */
+        bool hands_over; /* after each turn, so that a test finds whatever gets lost; set by $FAKE_HANDOVER */
         char events[FAKE_EVENTS_MAX];
         size_t n_events;
 };

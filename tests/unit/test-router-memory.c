@@ -8,7 +8,7 @@
 #include <search.h>
 #include <stdio.h>
 
-#include "tests/unit/fake-net.h"
+#include "tests/unit/fake-handover.h"
 #include "tests/unit/run-tests.h"
 
 static size_t n_allocations, n_failed, fail_from, fail_to;
@@ -184,6 +184,18 @@ static void end_twice(FakeNet *net, FakeLink **l) {
         fake_net_advance(net, 3 * FAKE_SEC);
 }
 
+/* It is done, or all stays as it was. */
+static void hand_over(FakeNet *net) {
+        uint8_t *data;
+        size_t size;
+
+        if (fake_net_save(net, &data, &size) < 0)
+                return;
+        (void) fake_net_take_over(net, data, size);
+        free(data);
+        fake_net_run(net);
+}
+
 /* Returns how many allocations failed. */
 static size_t run(size_t from, size_t to) {
         FakeLink *l[N_LINKS] = {};
@@ -199,6 +211,7 @@ static size_t run(size_t from, size_t to) {
         remember(net, l[0]);
         crowd(net, 20);
         talk(net, l);
+        hand_over(net);
         end(net, l);
         crowd(net, 20);
         end_twice(net, l);

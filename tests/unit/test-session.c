@@ -82,6 +82,7 @@ START_TEST(resume) {
         FakeLink *a = fake_client(net, "a"), *b = fake_open(net), *c;
         Session *s = fake_session(a);
 
+        net->hands_over = false; /* this is about one object */
         fake_net_advance(net, FAKE_SEC);
         fake_close(a, LINK_RESET);
         fake_net_advance(net, ROUTER_RESET_GRACE_USEC - 1);
@@ -341,6 +342,7 @@ START_TEST(ids_run_low_and_out) {
         Router *r = net->router;
         FakeLink *l;
 
+        net->hands_over = false;
         r->next_id = r->end_id - ROUTER_IDS_LOW - 1;
         fake_client(net, "");
         ck_assert_str_eq((fake_events(net), fake_events(net)), "");
