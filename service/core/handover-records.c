@@ -51,7 +51,7 @@ static uint8_t *grow(RecordWriter *w, size_t size) {
         if (w->failed)
                 return NULL;
         if (size > w->n_allocated - w->size) {
-                size_t n = w->n_allocated > 0 ? w->n_allocated : FIRST_SIZE;
+                size_t n = w->n_allocated;
                 uint8_t *data;
 
                 while (n - w->size < size)
@@ -130,8 +130,10 @@ void record_end(RecordWriter *w) {
                 wire_store_u32(w->data + w->record + 4, (uint32_t) (w->size - w->record - RECORD_HEAD_SIZE));
 }
 
-void records_begin(RecordWriter *w) {
-        *w = (RecordWriter) {};
+void records_begin(RecordWriter *w, size_t expected) {
+        *w = (RecordWriter) { .n_allocated = FIRST_SIZE + expected };
+        w->data = malloc(w->n_allocated);
+        w->failed = !w->data;
         record_put_u64(w, RECORDS_MAGIC);
         record_put_u16(w, RECORDS_VERSION);
         record_put_u16(w, RECORDS_READER_MIN);

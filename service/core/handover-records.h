@@ -75,7 +75,8 @@ typedef struct RecordWriter {
         bool failed;
 } RecordWriter;
 
-void records_begin(RecordWriter *w);
+/* `expected`: of so many bytes, or a few more */
+void records_begin(RecordWriter *w, size_t expected);
 /* Returns 0 and what is to be freed, or a negative errno; frees what it does not return. */
 int records_end(RecordWriter *w, uint8_t **ret_data, size_t *ret_size);
 

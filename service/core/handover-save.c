@@ -11,6 +11,8 @@
 #include "service/core/pause.h"
 #include "service/core/share.h"
 
+enum { SESSION_SIZE = 512 }; /* of most, with link and watches */
+
 static void save_router(RecordWriter *w, const Router *r, size_t n_links) {
         record_begin(w, RECORD_ROUTER);
         record_put_u16(w, WIRE_VERSION);
@@ -201,7 +203,7 @@ int handover_save(const Router *r, Link *const *links, size_t n_links, uint8_t *
         RecordWriter w;
 
         assert(!r->stopping && !r->is_unsettled && r->turn.n_segments == 0 && n_links <= UINT32_MAX);
-        records_begin(&w);
+        records_begin(&w, r->queued_bytes + SESSION_SIZE * (r->sessions.n_members + n_links));
         save_router(&w, r, n_links);
         save_former(&w, r);
         save_sessions(&w, r);

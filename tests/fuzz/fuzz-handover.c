@@ -14,7 +14,7 @@ enum { N_LINKS_MAX = 8 };
 static void seal(const uint8_t *records, size_t size, uint8_t **ret_data, size_t *ret_size) {
         RecordWriter w;
 
-        records_begin(&w);
+        records_begin(&w, 0);
         record_put_bytes(&w, records, size);
         fuzz_assert(records_end(&w, ret_data, ret_size) == 0);
 }

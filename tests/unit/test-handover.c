@@ -84,7 +84,7 @@ static void seal(uint8_t *data, size_t size) {
         uint8_t *sealed;
         size_t n;
 
-        records_begin(&w);
+        records_begin(&w, 0);
         record_put_bytes(&w, data + HEAD_SIZE, size - HEAD_SIZE - END_SIZE);
         memcpy(w.data, data, HEAD_SIZE);
         ck_assert_int_eq(records_end(&w, &sealed, &n), 0);
@@ -255,7 +255,7 @@ static void rewrite(uint32_t without, bool with_more, uint8_t **ret_data, size_t
 
         save(&data, &size);
         ck_assert_int_eq(records_open(data, size, &records), 0);
-        records_begin(&w);
+        records_begin(&w, 0);
         while (records_next(&records, &type, &fields) > 0) {
                 if (type == without)
                         continue;
