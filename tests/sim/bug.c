@@ -20,7 +20,7 @@ typedef struct Seen {
 static const char *const names[_BUG_N] = {
         [BUG_NONE] = "none",     [BUG_DUPLICATES] = "duplicates", [BUG_SEND_AGAIN] = "send-again",
         [BUG_CREDIT] = "credit", [BUG_ID_CHECK] = "id-check",     [BUG_EPOCH] = "epoch",
-        [BUG_FORGETFUL] = "forgetful",
+        [BUG_FORGETFUL] = "forgetful", [BUG_HANDOVER] = "handover",
 };
 
 Bug bug;

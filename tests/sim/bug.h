@@ -14,6 +14,7 @@ typedef enum Bug {
         BUG_ID_CHECK,   /* a successor gets what was for the client before it */
         BUG_EPOCH,      /* does not grow as it should */
         BUG_FORGETFUL,  /* who is gone may come back after a restart */
+        BUG_HANDOVER,   /* what was written in part is forgotten */
         _BUG_N,
 } Bug;
 

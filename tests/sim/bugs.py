@@ -16,6 +16,7 @@ BUGS = {
     "id-check": r"was received by|which was never sent",
     "epoch": r"PRESENCE says that",
     "forgetful": r"was used again by",
+    "handover": r"a frame of \d+ bytes|has 0 outcomes|were not received",
 }
 
 

@@ -285,6 +285,8 @@ static bool ledger_down(Conn *c, uint8_t *frame, size_t size) {
         switch ((WireType) h.type) {
         case WIRE_WELCOME:
                 sim_require(wire_welcome_parse(payload, h.length, &welcome) == 0);
+                if (l->id != 0)
+                        world_violation("c%u: a second WELCOME on one link", c->actor->number);
                 l->id = welcome.id;
                 l->initial_credit = welcome.initial_credit;
                 break;

@@ -468,9 +468,13 @@ void conn_collect(Conn *c) {
         if (conn_can_write(c) && c->state == CONN_UP)
                 conn_wake(c);
         if (!l->link)
-                conn_service_closed(c, pipe_size(&c->up) > 0);
+                conn_service_closed(c, conn_is_unread(c));
         else if (l->shut)
                 pipe_finish(c, &c->down);
+}
+
+bool conn_is_unread(const Conn *c) {
+        return pipe_size(&c->up) > 0 || (c->link && c->link->n_in > 0);
 }
 
 void conn_service_closed(Conn *c, bool reset) {

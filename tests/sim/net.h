@@ -41,6 +41,8 @@ typedef struct Conn {
         uint64_t broken_usec;
         bool muted;        /* its client is dead: what it writes goes nowhere */
         bool service_done; /* closed by the service, or never accepted */
+        bool is_in_backlog; /* open, and not accepted yet */
+        bool was_handed_over; /* by the last handover, and was up */
         unsigned service_number; /* the start of the service that has accepted it */
         FakeLink *link;
         Pipe up, down;
@@ -80,5 +82,7 @@ void net_partition(Actor *actor, uint64_t duration);
 /* For the service: what has arrived goes into its links, what they have written on its way. True if something moved. */
 bool conn_feed(Conn *c);
 void conn_collect(Conn *c);
+/* There is something for the service that it has not read: a kernel that closes then resets. */
+bool conn_is_unread(const Conn *c);
 /* The service has closed it, or is gone: with the end of the file, or a reset. */
 void conn_service_closed(Conn *c, bool reset);

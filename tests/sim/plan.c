@@ -125,6 +125,20 @@ static void plan_fault(Plan *p, Rng *rng, uint64_t usec) {
         }
 }
 
+/* Of chance of its own: without handovers, the rest of the plan would be the same. */
+static void plan_handovers(Plan *p) {
+        Rng rng = rng_derive(p->seed, 4);
+        unsigned n = rng_chance(&rng, 60) ? (unsigned) rng_between(&rng, 1, 4) : 0;
+
+        for (unsigned i = 0; i < n; i++) {
+                uint64_t usec = p->items[rng_below(&rng, p->n_items)].usec + rng_below(&rng, PLAN_BURST_USEC);
+                Item *item = plan_add(p, ITEM_HANDOVER, usec, 0, &rng);
+
+                item->how = (unsigned) rng_below(&rng, 100);
+                item->duration = rng_chance(&rng, 90) ? rng_below(&rng, 200 * SIM_MSEC) : rng_between(&rng, 1, 4) * SIM_SEC;
+        }
+}
+
 static int compare_items(const void *a, const void *b) {
         const Item *x = a, *y = b;
 
@@ -161,6 +175,8 @@ static void plan_bursts(Plan *p, Rng *rng) {
                 usec += rng_chance(rng, 70) ? rng_between(rng, 50, 1500) * SIM_MSEC : rng_between(rng, 1, 12) * SIM_SEC;
         }
         p->end = usec + 2 * SIM_SEC;
+        if (p->with_faults)
+                plan_handovers(p);
         qsort(p->items, p->n_items, sizeof(Item), compare_items);
 }
 

@@ -46,7 +46,7 @@ static void run_fault(const Item *item) {
                 service_stop(fault_duration(item), &rng);
                 break;
         case ITEM_HANDOVER:
-                service_handover();
+                service_handover(fault_duration(item), item->how, &rng);
                 break;
         case ITEM_KICK:
                 service_kick(service_find_name(a->name));

@@ -12,6 +12,7 @@
 #include "tests/sim/actor.h"
 #include "tests/sim/alloc.h"
 #include "tests/sim/bug.h"
+#include "tests/sim/handover.h"
 #include "tests/sim/model.h"
 #include "tests/sim/service.h"
 #include "tests/unit/fake-net.h"
@@ -20,6 +21,7 @@ enum {
         SERVICE_TURN_USEC = 20,            /* between something that happens and the turn that deals with it */
         SERVICE_LINGER_USEC = 1500 * 1000, /* for the last words to be read */
         SERVICE_IDS = 1024 * 1024,
+        SERVICE_DAMAGED_PERCENT = 15,
 };
 
 static struct {
@@ -33,6 +35,8 @@ static struct {
         uint64_t next_turn; /* UINT64_MAX: none */
         uint64_t turn_number;
         bool is_stopping, is_dying;
+        bool is_between; /* the router has been saved, and nobody serves until its successor begins */
+        uint64_t handover_number;
         IdRanges resumable, ending; /* who may come back in a later start; … no more, when that is settled */
         unsigned n_downs; /* which of several reasons to be started again is the last */
 } service;
@@ -40,7 +44,7 @@ static struct {
 static void turn_event(void *object, uint64_t number);
 
 static void service_turn_at(uint64_t usec) {
-        if (!service.net || usec >= service.next_turn)
+        if (!service.net || service.is_between || usec >= service.next_turn)
                 return;
         service.next_turn = usec;
         world_at(usec, turn_event, NULL, ++service.turn_number);
@@ -79,6 +83,8 @@ static void on_left(void *userdata, Session *s, WireReason reason, const char *t
 static void on_ended(void *userdata, IdRange ids) {
         bool in_core = fake_in_core;
 
+        if (service.is_dying)
+                return; /* nobody will hear of it */
         fake_in_core = false;
         sim_require(idranges_add(&service.ending, ids) >= 0);
         fake_in_core = in_core;
@@ -92,6 +98,14 @@ static void on_settle(void *userdata) {
                 idranges_remove(&service.resumable, service.ending.ranges[i]);
         idranges_deinit(&service.ending);
         fake_in_core = in_core;
+}
+
+/* The library never does, whatever befalls it and the service. */
+static void on_protocol_error(void *userdata, Link *l, Session *s, const char *text) {
+        service.fake_ops->protocol_error(userdata, l, s, text);
+        fake_in_core = false;
+        world_violation("%s has broken the protocol: %s", s ? s->name : "a newcomer", text);
+        fake_in_core = true;
 }
 
 void service_init(const Plan *plan) {
@@ -151,6 +165,7 @@ void service_start(void) {
         service.ops.left = on_left;
         service.ops.ended = on_ended;
         service.ops.settle = on_settle;
+        service.ops.protocol_error = on_protocol_error;
         r->ops = &service.ops;
         model_started(service.number);
         alloc_set_failing(world_seed() + service.number, service.plan->alloc_permyriad);
@@ -162,11 +177,16 @@ static void service_end(Rng *rng) {
         if (!service.net)
                 return;
         service.is_dying = true;
+        handover_forget();
+        service.is_between = false;
         idranges_deinit(&service.ending); /* nobody has heard of it */
         service.next_id = service.net->router->next_id + 1 + (rng ? rng_below(rng, 1000) : 0);
         for (Conn *c = net_first(); c; c = c->next)
-                if (!c->service_done && c->link)
-                        conn_service_closed(c, rng && rng_chance(rng, 50));
+                if (!c->service_done && (c->link || c->is_in_backlog)) {
+                        bool reset = rng && rng_chance(rng, 50);
+
+                        conn_service_closed(c, reset || conn_is_unread(c));
+                }
         service.net = fake_net_free(service.net);
         service.turn_number++;
         service.next_turn = UINT64_MAX;
@@ -197,7 +217,7 @@ static void stopped_event(void *object, uint64_t number) {
 }
 
 void service_stop(uint64_t downtime, Rng *rng) {
-        if (!service.net || service.is_stopping)
+        if (!service.net || service.is_stopping || service.is_between)
                 return;
         world_say("service: stop");
         router_set_now(service.net->router, service_clock());
@@ -210,13 +230,10 @@ void service_stop(uint64_t downtime, Rng *rng) {
         world_in(SERVICE_LINGER_USEC + downtime, restart_event, NULL, ++service.n_downs);
 }
 
-void service_handover(void) {
-}
-
 void service_kick(uint64_t id) {
         int r;
 
-        if (!service.net || service.is_stopping || id == 0)
+        if (!service.net || service.is_stopping || service.is_between || id == 0)
                 return;
         router_set_now(service.net->router, service_clock());
         fake_in_core = true;
@@ -231,15 +248,25 @@ bool service_is_up(void) {
         return service.net && !service.is_stopping;
 }
 
-bool service_accept(Conn *c) {
-        if (!service_is_up())
-                return false;
+static void accept_now(Conn *c) {
         service.net->now = service_clock();
+        c->is_in_backlog = false;
         c->link = fake_open(service.net);
         c->service_number = service.number;
         if (!c->link->link)
                 conn_service_closed(c, true); /* no memory for it */
+        else if (c->broken)
+                fake_close(c->link, LINK_RESET);
         service_wake();
+}
+
+bool service_accept(Conn *c) {
+        if (!service_is_up())
+                return false;
+        if (service.is_between)
+                c->is_in_backlog = true; /* the listening sockets are handed over as well */
+        else
+                accept_now(c);
         return true;
 }
 
@@ -252,6 +279,17 @@ static void check_bounds(void) {
                 world_violation("the router holds %" PRIu64 " bytes for %" PRIu64 " links", r->queued_bytes, r->n_links);
 }
 
+static bool service_turn(void) {
+        bool moved;
+
+        service.net->now = service_clock();
+        moved = fake_net_turn(service.net);
+        service.net->n_events = 0;
+        for (Conn *c = net_first(); c; c = c->next)
+                conn_collect(c);
+        return moved;
+}
+
 static void turn_event(void *object, uint64_t number) {
         bool moved = false;
 
@@ -260,11 +298,7 @@ static void turn_event(void *object, uint64_t number) {
         service.next_turn = UINT64_MAX;
         for (Conn *c = net_first(); c; c = c->next)
                 moved |= conn_feed(c);
-        service.net->now = service_clock();
-        moved |= fake_net_turn(service.net);
-        service.net->n_events = 0;
-        for (Conn *c = net_first(); c; c = c->next)
-                conn_collect(c);
+        moved |= service_turn();
         check_bounds();
         if (moved)
                 service_wake();
@@ -275,6 +309,55 @@ static void turn_event(void *object, uint64_t number) {
                         service_turn_at(world_now +
                                         (deadline > service.net->now ? deadline - service.net->now : SERVICE_TURN_USEC));
         }
+}
+
+/* It has everything but links: all are closed, and clients resume as after a crash. */
+static void service_begin_anew(Rng *rng) {
+        service_end(rng);
+        service_start();
+}
+
+static void successor_event(void *object, uint64_t number) {
+        Rng rng = { number };
+        int r;
+
+        if (number != service.handover_number || !service.is_between)
+                return;
+        service.is_between = false;
+        service.net->now = service_clock();
+        r = handover_end(service.net);
+        world_say("service: taken over, %d", r);
+        if (r < 0) {
+                service_begin_anew(&rng);
+                return;
+        }
+        (void) service_turn();
+        handover_check_links();
+        for (Conn *c = net_first(); c; c = c->next)
+                if (c->is_in_backlog)
+                        accept_now(c);
+        service_wake();
+}
+
+void service_handover(uint64_t downtime, unsigned how, Rng *rng) {
+        int r;
+
+        if (!service_is_up() || service.is_between)
+                return;
+        world_say("service: handover");
+        (void) service_turn();
+        r = handover_begin(service.net);
+        if (r < 0) {
+                service_begin_anew(rng);
+                return;
+        }
+        if (how < SERVICE_DAMAGED_PERCENT)
+                handover_damage(rng);
+        service.is_between = true;
+        service.turn_number++;
+        service.next_turn = UINT64_MAX;
+        service.handover_number = rng_next(rng);
+        world_in(downtime, successor_event, NULL, service.handover_number);
 }
 
 unsigned service_get_number(void) {

@@ -14,8 +14,8 @@ void service_start(void);
 void service_crash(uint64_t downtime, Rng *rng);
 /* GOODBYE to all first. */
 void service_stop(uint64_t downtime, Rng *rng);
-/* Passes its connections on, when there is such a thing. */
-void service_handover(void);
+/* Passes its connections on, to a successor that begins after `downtime`; in some of `how`, what it passes on is damaged. */
+void service_handover(uint64_t downtime, unsigned how, Rng *rng);
 void service_kick(uint64_t id);
 bool service_is_up(void);
 
