@@ -53,6 +53,7 @@ static void adopt(FakeNet *n, Router *router, const HandoverLink *links, size_t 
                 FakeLink *l = links[i].userdata;
 
                 l->link = links[i].ret_link;
+                fake_require(!l->link || l->link->dirty); /* or no data plane would look at it */
                 l->write_blocked = l->hung = false; /* a new epoll set tells that anew */
         }
 }

@@ -55,6 +55,8 @@ static void populate(void) {
         fake_data(c, WIRE_TARGET_BROADCAST, 5, "to all");
         fake_net_run(net);
         (void) idranges_remove(&net->router->former, (IdRange) { 78, 79 });
+        router_add_ids(net->router, 200000, 10);
+        fake_session(a)->since_usec = 4711;
 
         fake_stop_taking(b);
         fake_take(b, 33); /* of what follows */
@@ -62,6 +64,7 @@ static void populate(void) {
                 fake_fill(a, b->id, 150);
                 fake_net_run(net);
         }
+        fake_net_advance(net, FAKE_SEC); /* by then it is stalled */
         fake_simple(c, WIRE_ACK, b->id, 9);
         fake_data(a, b->id, 7, "not read yet");
         fake_send_bytes(c, "\x10\0\0\0\x10", 5);
@@ -392,6 +395,34 @@ START_TEST(time_stands_still) {
 }
 END_TEST
 
+/* The successor may have been told other limits: whoever waits still goes on some time, and nobody is disconnected. */
+START_TEST(other_settings) {
+        static const size_t marks[][2] = { { 100, 50 }, { 100, 0 }, { 599, 598 }, { 100000, 0 }, { 100000, 99999 } };
+
+        for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
+                teardown();
+                setup();
+                populate();
+                ck_assert(!LIST_EMPTY(&a->link->pauses));
+                net->config.outbox_high = marks[i][0];
+                net->config.outbox_low = marks[i][1];
+                net->config.max_clients = 1;
+                net->config.grace_usec = net->config.broadcast_wait_usec = 0;
+                net->config.ping_interval_usec = FAKE_SEC;
+                fake_net_hand_over(net);
+                fake_net_run(net);
+                while (b->link->outbox.n_kept > 0) {
+                        fake_take(b, 20);
+                        fake_net_run(net);
+                }
+                ck_assert(LIST_EMPTY(&a->link->pauses));
+                fake_take(b, FAKE_UNLIMITED);
+                ck_assert_ptr_nonnull(strstr(fake_heard(b), "; data 1001>1002 #7 not read yet"));
+                ck_assert_uint_eq(net->router->sessions.n_members, 4);
+        }
+}
+END_TEST
+
 /* So much waits for it that it could not be told who has left: it is told by the next router. */
 START_TEST(who_left_unheard) {
         FakeLink *d, *sender;
@@ -449,4 +480,4 @@ END_TEST
 
 TEST_MAIN_FIXTURE("handover", setup, teardown, nothing, the_same_comes_out, all_goes_on, cut_short, any_byte_changed,
                   any_byte_changed_and_sealed, versions, more_than_is_known, less_than_is_known, other_descriptors,
-                  time_stands_still, who_left_unheard, output_to_the_byte)
+                  time_stands_still, other_settings, who_left_unheard, output_to_the_byte)
