@@ -20,22 +20,22 @@ enum {
         RECORDS_WRITER_MIN = 1, /* of writers, for what is read here */
 };
 
-/* In the order in which they are written; what refers to another comes behind it. */
+/* What refers to another is written behind it. A number keeps its meaning for ever. */
 typedef enum RecordType {
         RECORD_ROUTER = 1, /* once, the first */
-        RECORD_FORMER,
-        RECORD_SESSION,
-        RECORD_WATCH,
-        RECORD_WATCH_LEFT,
-        RECORD_LINK,
-        RECORD_WAITING, /* the link waits for its name: the first in line in front */
-        RECORD_TAIL,
-        RECORD_OUTPUT,
-        RECORD_PAUSE,
-        RECORD_SHARE,
-        RECORD_LOAD,
-        RECORD_LOAD_SAMPLE, /* the oldest in front */
-        RECORD_ROUTING_TIME,
+        RECORD_FORMER = 2,
+        RECORD_SESSION = 3,
+        RECORD_WATCH = 4,
+        RECORD_WATCH_LEFT = 5,
+        RECORD_LINK = 6,
+        RECORD_WAITING = 7, /* the link waits for its name: the first in line in front */
+        RECORD_TAIL = 8,
+        RECORD_OUTPUT = 9,
+        RECORD_PAUSE = 10,
+        RECORD_SHARE = 11,
+        RECORD_LOAD = 12,
+        RECORD_LOAD_SAMPLE = 13, /* the oldest in front */
+        RECORD_ROUTING_TIME = 14,
 } RecordType;
 
 /* u8 of RECORD_SESSION */

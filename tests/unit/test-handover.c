@@ -326,6 +326,41 @@ START_TEST(less_than_is_known) {
 }
 END_TEST
 
+/* As populate() was saved when the format was new: whatever has been added since, this must be understood. */
+START_TEST(of_the_first_version) {
+        static uint8_t data[8192];
+        WireReader records, fields;
+        uint32_t type, n_links;
+        size_t size;
+        FILE *f;
+
+        f = fopen(getenv("HANDOVER_STATE"), "rb");
+        ck_assert_ptr_nonnull(f);
+        size = fread(data, 1, sizeof(data), f);
+        fclose(f);
+        ck_assert_int_eq(records_open(data, size, &records), 0);
+        ck_assert_int_eq(records_next(&records, &type, &fields), 1);
+        ck_assert_uint_eq(type, RECORD_ROUTER);
+        (void) wire_read_u16(&fields);
+        n_links = wire_read_u32(&fields);
+        a = fake_open(net);
+        b = fake_open(net);
+        fake_stop_taking(b);
+        strcpy(a->principal, "uid:1");
+        for (uint32_t i = 2; i < n_links; i++)
+                (void) fake_open(net);
+        ck_assert_int_eq(fake_net_take_over(net, data, size), 0);
+        fake_net_run(net);
+        ck_assert_uint_eq(net->router->sessions.n_members, 4);
+        ck_assert_str_eq(a->link->session->name, "a");
+        ck_assert_uint_gt(b->link->outbox.n_kept, 600);
+        ck_assert(!LIST_EMPTY(&a->link->pauses));
+        fake_take(b, FAKE_UNLIMITED);
+        fake_net_run(net);
+        ck_assert(LIST_EMPTY(&a->link->pauses));
+}
+END_TEST
+
 START_TEST(other_descriptors) {
         uint8_t *data;
         size_t size;
@@ -479,5 +514,5 @@ START_TEST(output_to_the_byte) {
 END_TEST
 
 TEST_MAIN_FIXTURE("handover", setup, teardown, nothing, the_same_comes_out, all_goes_on, cut_short, any_byte_changed,
-                  any_byte_changed_and_sealed, versions, more_than_is_known, less_than_is_known, other_descriptors,
-                  time_stands_still, other_settings, who_left_unheard, output_to_the_byte)
+                  any_byte_changed_and_sealed, versions, more_than_is_known, less_than_is_known, of_the_first_version,
+                  other_descriptors, time_stands_still, other_settings, who_left_unheard, output_to_the_byte)
