@@ -45,11 +45,33 @@ struct Ledger {
 enum { LEDGER_BUCKETS = 256 };
 static FlowAccount *accounts[LEDGER_BUCKETS];
 
+/* Who anybody was told is gone, for good: a service that does not run can't be asked */
+static uint64_t *gone;
+static size_t n_gone;
+
 void ledger_init(void) {
         memset(accounts, 0, sizeof(accounts));
+        gone = NULL;
+        n_gone = 0;
+}
+
+static bool is_gone(uint64_t id) {
+        for (size_t i = 0; i < n_gone; i++)
+                if (gone[i] == id)
+                        return true;
+        return !service_may_have_client(id);
+}
+
+static void set_gone(uint64_t id) {
+        for (size_t i = 0; i < n_gone; i++)
+                if (gone[i] == id)
+                        return;
+        gone = sim_must(realloc(gone, (n_gone + 1) * sizeof(*gone)));
+        gone[n_gone++] = id;
 }
 
 void ledger_deinit(void) {
+        free(gone);
         for (size_t i = 0; i < LEDGER_BUCKETS; i++)
                 while (accounts[i]) {
                         FlowAccount *next = accounts[i]->next;
@@ -78,7 +100,7 @@ static FlowAccount *account_get(const struct Ledger *l, uint64_t target, uint32_
                              .target = target,
                              .stream = stream,
                              .credit = l->initial_credit,
-                             .may_begin_anew = !service_may_have_client(target) };
+                             .may_begin_anew = is_gone(target) };
         return f;
 }
 
@@ -103,11 +125,19 @@ static unsigned ledger_count_reasons(const struct Ledger *l, uint64_t target) {
         return 0;
 }
 
-static void ledger_target_gone(const struct Ledger *l, uint64_t target) {
+static void ledger_target_gone(uint64_t target) {
+        set_gone(target);
         for (size_t i = 0; i < LEDGER_BUCKETS; i++)
                 for (FlowAccount *f = accounts[i]; f; f = f->next)
-                        if (f->source == l->id && (target == 0 ? !service_may_have_client(f->target) : f->target == target))
+                        if (f->target == target)
                                 f->may_begin_anew = true;
+}
+
+/* It may be any of them that somebody was told is gone. */
+static void ledger_some_gone(void) {
+        for (uint64_t id = 0; (id = model_next_id(id)) != 0;)
+                if (!service_may_have_client(id))
+                        ledger_target_gone(id);
 }
 
 /* What a client writes */
@@ -243,7 +273,7 @@ static void ledger_presence(Conn *c, const uint8_t *payload, size_t size) {
         }
         joined = p.event == WIRE_EVENT_JOINED;
         if (!joined)
-                ledger_target_gone(l, p.id);
+                ledger_target_gone(p.id);
         if (!model_is_change(c->service_number, p.id, joined, p.epoch)) {
                 if (joined || !model_has_left(c->service_number, p.id, p.epoch))
                         world_violation("c%u: PRESENCE says that %" PRIu64 " has %s at epoch %" PRIu64, c->actor->number, p.id,
@@ -266,7 +296,7 @@ static void ledger_answer(Conn *c, const WireHeader *h, const uint8_t *payload) 
                 return;
         }
         /* It does not say of whom: that one is gone may be news of each that is, that one is there a reason for each */
-        ledger_target_gone(l, 0);
+        ledger_some_gone();
         for (unsigned i = 0; i < SIM_CLIENTS_MAX; i++)
                 if (actors[i].id != 0)
                         ledger_give_reason(l, actors[i].id);
@@ -300,7 +330,7 @@ static bool ledger_down(Conn *c, uint8_t *frame, size_t size) {
         case WIRE_BOUNCE:
                 ledger_give_reason(l, h.target);
                 if (h.kind == WIRE_BOUNCE_NO_CLIENT)
-                        ledger_target_gone(l, h.target);
+                        ledger_target_gone(h.target);
                 break;
         case WIRE_PRESENCE:
                 ledger_presence(c, payload, h.length);
