@@ -60,6 +60,8 @@ static const struct Key {
 
 enum {
         N_KEYS = sizeof(keys) / sizeof(keys[0]),
+        /* What libeconf takes for a file: see reserve_memory(). */
+        ECONF_MEMORY = 512 * 1024,
         KEY_NAME_MAX = 32,        /* longer texts are not misspelt keys of ours */
         SPELLING_DISTANCE_MAX = 3, /* more changes than that make another word */
 };
@@ -327,10 +329,24 @@ static int explain_econf(Loader *l, econf_err error, const char *file) {
         return fail(l, -EINVAL, file, line, "%s", econf_errString(error));
 }
 
+/* libeconf 0.5.1 does not look whether strdup() had memory for it: without, it crashes, leaks what it has opened, or reads something else
+ * than is written. The C library keeps what is given back here, so it is there for libeconf. */
+static int reserve_memory(void) {
+        void *volatile memory = malloc(ECONF_MEMORY); /* volatile: that it was there counts, which compilers don't know */
+
+        if (!memory)
+                return -ENOMEM;
+        free(memory);
+        return 0;
+}
+
 static int read_file(Loader *l, const char *file) {
         __attribute__((cleanup(free_econf))) econf_file *econf = NULL;
-        econf_err e = econf_readFile(&econf, file, "=", "#;");
+        econf_err e;
 
+        if (reserve_memory() < 0)
+                return -ENOMEM;
+        e = econf_readFile(&econf, file, "=", "#;");
         return e == ECONF_SUCCESS ? read_sections(l, econf, file) : explain_econf(l, e, file);
 }
 
