@@ -13,6 +13,10 @@
 
 #include "service/net/listener.h"
 
+static void free_text(char **text) {
+        free(*text);
+}
+
 static void cleanup_listener(Listener **l) {
         listener_free(*l);
 }
@@ -67,19 +71,20 @@ static bool is_stale(const Address *address) {
 }
 
 static int bind_unix(int fd, const Address *address, Listener *l) {
-        const char *path = ((const struct sockaddr_un *) &address->storage)->sun_path;
+        __attribute__((cleanup(free_text))) char *path = strdup(((const struct sockaddr_un *) &address->storage)->sun_path);
         int r;
 
+        if (!path)
+                return -ENOMEM;
         r = bind(fd, (const struct sockaddr *) &address->storage, address->size) < 0 ? -errno : 0;
         if (r == -EADDRINUSE && is_stale(address) && unlink(path) >= 0)
                 r = bind(fd, (const struct sockaddr *) &address->storage, address->size) < 0 ? -errno : 0;
         if (r < 0)
                 return r;
-        l->path = strdup(path);
-        if (!l->path)
-                return -ENOMEM;
+        l->path = path; /* ours from here on, and to be removed */
+        path = NULL;
         /* Whoever may use the loopback address may use this; before listen(), so that nobody meets a moment of another mode. */
-        return chmod(path, 0666) < 0 ? -errno : 0;
+        return chmod(l->path, 0666) < 0 ? -errno : 0;
 }
 
 static int bind_tcp(int fd, const Address *address) {

@@ -223,12 +223,12 @@ static void accept_links(Net *n, Listener *l) {
                 r = n->n_sockets < n->n_sockets_max ? listener_accept(l, &fd, &peer) : -EMFILE;
                 if (r == -EAGAIN)
                         return;
-                if (r >= 0)
-                        r = socket_new(fd, &peer, n->router, &s);
                 if (r < 0) {
                         pause_accepting(n);
                         return;
                 }
+                if (socket_new(fd, &peer, n->router, &s) < 0)
+                        continue; /* without memory it is closed, and comes again */
                 TAILQ_INSERT_TAIL(&n->sockets, s, entry);
                 n->n_sockets++;
                 socket_update(s, n->epoll_fd);
