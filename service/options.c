@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "config-build.h"
 #include "service/options.h"
@@ -68,8 +69,10 @@ static int parse(int argc, char **argv, Options *options) {
                         options->config_path = optarg;
                         break;
                 case OPTION_LISTEN:
-                        if (add_listen(options, &n_listen, optarg) < 0)
+                        if (add_listen(options, &n_listen, optarg) < 0) {
+                                fprintf(stderr, "directserver: --listen=%s: %s.\n", optarg, strerror(ENOMEM));
                                 return -ENOMEM;
+                        }
                         break;
                 case OPTION_BUS:
                         options->has_bus = true;

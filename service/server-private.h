@@ -17,6 +17,7 @@ typedef enum ServerLimit {
         SERVER_LIMIT_LOST,
         SERVER_LIMIT_DESCRIPTORS,
         SERVER_LIMIT_STATE,
+        SERVER_LIMIT_MEMORY,
         _SERVER_LIMIT_N,
 } ServerLimit;
 
@@ -24,6 +25,7 @@ struct Server {
         sd_event *event;
         sd_event_source *net_source;
         sd_event_source *deadline_source;
+        sd_event_source *stop_source; /* on while stopping */
         Config config;
         const char *config_path;
         bool has_bus_option; /* --bus= was given, and goes before the configuration */

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +22,7 @@
 enum {
         DATA_PLANE_PRIORITY = SD_EVENT_PRIORITY_NORMAL + 10,
         DEADLINE_ACCURACY_USEC = 10 * 1000,
+        MEMORY_RETRY_MSEC = 20, /* nobody tells when there is memory again */
         /* How long clients may take for their GOODBYE: twice what a link lingers */
         STOP_USEC = 2 * LINK_LINGER_USEC,
 };
@@ -86,7 +89,8 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
         net_stop(s->net);
         router_stop(s->router);
         poke(s);
-        return sd_event_add_time_relative(s->event, NULL, CLOCK_MONOTONIC, STOP_USEC, 0, on_stop_timeout, s);
+        sd_event_source_set_time(s->stop_source, net_now() + STOP_USEC);
+        return sd_event_source_set_enabled(s->stop_source, SD_EVENT_ONESHOT);
 }
 
 static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
@@ -131,9 +135,11 @@ int server_reload(Server *s, char **ret_error) {
         __attribute__((cleanup(cleanup_free))) char *fixed = NULL, *changed = NULL;
         LogFields fields = { .message = LOG_MESSAGE_RELOADED };
         Config loaded = CONFIG_NULL;
+        char notice[64];
         int r;
 
-        sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long) net_now());
+        snprintf(notice, sizeof(notice), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, net_now()); /* sd_notifyf() would take memory */
+        sd_notify(false, notice);
         r = config_load(s->config_path, &loaded, ret_error);
         if (s->has_bus_option)
                 loaded.bus = s->config.bus;
@@ -182,9 +188,11 @@ static int listen_default(Server *s) {
         if (r < 0)
                 return r;
         r = default_socket(&address);
+        if (r < 0)
+                return log_error(r, "Can't start: %s.", strerror(-r));
         if (r > 0)
                 (void) listen_on(s, address, LOG_WARNING); /* the loopback address serves the same programs */
-        return r < 0 ? r : 0;
+        return 0;
 }
 
 static int listen_passed(Server *s, int n_fds) {
@@ -236,7 +244,7 @@ static int load_config(Server *s, const Options *options) {
         s->config_path = options->config_path;
         r = config_load(s->config_path, &s->config, &error);
         if (r < 0)
-                return log_full(LOG_ERR, r, &fields, "%s", error ? error : strerror(-r));
+                return log_full(LOG_ERR, r, &fields, "%s%s", error ? "" : "Can't read the configuration: ", error ? error : strerror(-r));
         s->has_bus_option = options->has_bus;
         if (options->has_bus)
                 s->config.bus = options->bus;
@@ -261,7 +269,7 @@ static int open_state(Server *s, const Options *options) {
 
         r = state_open(options->state_directory, &s->state, &error);
         if (r < 0)
-                return log_error(r, "%s", error ? error : strerror(-r));
+                return log_error(r, "%s%s", error ? "" : "Can't open the state directory: ", error ? error : strerror(-r));
         tell_loss(state_get_loss(s->state), state_get_path(s->state));
         return 0;
 }
@@ -328,6 +336,11 @@ static int add_sources(Server *s) {
                 r = sd_event_source_set_priority(s->deadline_source, DATA_PLANE_PRIORITY);
         if (r >= 0)
                 r = sd_event_source_set_enabled(s->deadline_source, SD_EVENT_ONESHOT);
+        /* Now, so that stopping takes no memory */
+        if (r >= 0)
+                r = sd_event_add_time(s->event, &s->stop_source, CLOCK_MONOTONIC, 0, 0, on_stop_timeout, s);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(s->stop_source, SD_EVENT_OFF);
         return r;
 }
 
@@ -344,7 +357,7 @@ int server_new(const Options *options, Server **ret_server) {
 
         s = calloc(1, sizeof(*s));
         if (!s)
-                return -ENOMEM;
+                return log_error(-ENOMEM, "Can't start: %s.", strerror(ENOMEM));
         for (size_t i = 0; i < _SERVER_LIMIT_N; i++)
                 s->limits[i] = peer_limit;
         s->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC); /* without it, memory reads as 0 */
@@ -375,6 +388,7 @@ Server *server_free(Server *s) {
         if (!s)
                 return NULL;
         s->bus = bus_free(s->bus); /* links that go with the data plane are none of its business */
+        sd_event_source_unref(s->stop_source);
         sd_event_source_unref(s->deadline_source);
         sd_event_source_unref(s->net_source);
         net_free(s->net);
@@ -402,15 +416,27 @@ static int run_once(Server *s) {
         return r > 0 ? sd_event_dispatch(s->event) : r;
 }
 
+/* sd-event takes memory at times: what was ready is so again next time. */
+static int wait_for_memory(Server *s) {
+        unsigned left_out;
+
+        if (log_limit_pass(&s->limits[SERVER_LIMIT_MEMORY], net_now(), &left_out))
+                log_error(-ENOMEM, "The event loop has no memory, and goes on when there is some.");
+        (void) poll(NULL, 0, MEMORY_RETRY_MSEC);
+        return 0;
+}
+
 int server_run(Server *s) {
         int r;
 
         log_full(LOG_INFO, 0, &(LogFields) { .message = LOG_MESSAGE_STARTED }, "Ready.");
         sd_notify(false, "READY=1");
         s->awake_usec = net_now();
-        do
+        do {
                 r = run_once(s);
-        while (r >= 0 && sd_event_get_state(s->event) != SD_EVENT_FINISHED);
+                if (r == -ENOMEM)
+                        r = wait_for_memory(s);
+        } while (r >= 0 && sd_event_get_state(s->event) != SD_EVENT_FINISHED);
         return r < 0 ? log_error(r, "The event loop failed: %s.", strerror(-r)) : 0;
 }
 
