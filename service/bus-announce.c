@@ -28,6 +28,7 @@ struct Announcement {
         Announcement *in_bucket;
         uint64_t id;
         AnnouncementKind kind;
+        bool is_half_sent;           /* the first of its two signals is out */
         unsigned reason;             /* ANNOUNCE_LEFT */
         char name[WIRE_NAME_MAX + 1]; /* ANNOUNCE_LEFT: of all others the server knows it */
 };
@@ -103,7 +104,7 @@ int bus_announcer_changed(BusAnnouncer *announcer, uint64_t id) {
         return announcer_get(announcer, id, ANNOUNCE_CHANGED) ? 0 : -ENOMEM;
 }
 
-static int send_joined(Bus *bus, const Announcement *a, const char *path, const ServerClient *client) {
+static int send_added(Bus *bus, const char *path, const ServerClient *client) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
@@ -112,10 +113,16 @@ static int send_joined(Bus *bus, const Announcement *a, const char *path, const 
                 r = sd_bus_message_append_basic(m, 'o', path);
         if (r >= 0)
                 r = bus_client_append_interfaces(m, bus, client);
-        if (r >= 0)
-                r = sd_bus_send(bus->sd_bus, m, NULL);
+        return r < 0 ? r : sd_bus_send(bus->sd_bus, m, NULL);
+}
+
+static int send_joined(Bus *bus, Announcement *a, const char *path, const ServerClient *client) {
+        int r;
+
+        r = a->is_half_sent ? 0 : send_added(bus, path, client);
         if (r < 0)
                 return r;
+        a->is_half_sent = true;
         return sd_bus_emit_signal(bus->sd_bus, BUS_PATH, BUS_MANAGER_INTERFACE, "ClientNew", "tso", a->id, client->name, path);
 }
 
@@ -124,18 +131,20 @@ static int send_changed(Bus *bus, const char *path, const ServerClient *client) 
                                   BUS_CLIENT_INTERFACE, 1, "State", "s", wire_state_name(client->state), 0);
 }
 
-static int send_left(Bus *bus, const Announcement *a, const char *path) {
-        int r;
+static int send_left(Bus *bus, Announcement *a, const char *path) {
+        int r = 0;
 
-        r = sd_bus_emit_signal(bus->sd_bus, BUS_PATH, BUS_MANAGER_INTERFACE, "ClientRemoved", "tsos",
-                               a->id, a->name, path, wire_reason_name(a->reason));
+        if (!a->is_half_sent)
+                r = sd_bus_emit_signal(bus->sd_bus, BUS_PATH, BUS_MANAGER_INTERFACE, "ClientRemoved", "tsos",
+                                       a->id, a->name, path, wire_reason_name(a->reason));
         if (r < 0)
                 return r;
+        a->is_half_sent = true;
         return sd_bus_emit_signal(bus->sd_bus, BUS_PATH, "org.freedesktop.DBus.ObjectManager", "InterfacesRemoved", "oas",
                                   path, 1, BUS_CLIENT_INTERFACE);
 }
 
-static int announcement_send(Bus *bus, const Announcement *a) {
+static int announcement_send(Bus *bus, Announcement *a) {
         char path[BUS_CLIENT_PATH_SIZE];
         ServerClient client;
 
@@ -147,18 +156,21 @@ static int announcement_send(Bus *bus, const Announcement *a) {
         return a->kind == ANNOUNCE_JOINED ? send_joined(bus, a, path, &client) : send_changed(bus, path, &client);
 }
 
-void bus_announcer_run(Bus *bus, uint64_t deadline_usec) {
+int bus_announcer_run(Bus *bus, uint64_t deadline_usec) {
         BusAnnouncer *announcer = &bus->announcer;
         int r;
 
         while (announcer->first && bus_has_room_for_signals(bus)) {
                 r = announcement_send(bus, announcer->first);
+                if (r == -ENOMEM)
+                        return r;
                 if (r < 0 && r != -ENOTCONN) /* the loss of the bus is reported elsewhere */
                         log_warning(r, "A change of client %" PRIu64 " could not be announced on the bus", announcer->first->id);
                 announcer_remove(announcer, announcer->first);
                 if (bus_now() >= deadline_usec)
                         break;
         }
+        return 0;
 }
 
 void bus_announcer_deinit(BusAnnouncer *announcer) {

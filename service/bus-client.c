@@ -123,9 +123,9 @@ int bus_client_kick(Bus *bus, sd_bus_message *call, uint64_t id, const char *rea
 
         /* Said at once rather than after somebody has typed a password. */
         if (!reason_is_valid(reason))
-                return bus_error_set(error, BUS_E_INVALID_REASON);
+                return bus_reply_error(bus, call, BUS_E_INVALID_REASON);
         if (server_get_client(bus->server, id, &client) < 0)
-                return bus_error_set(error, BUS_E_NO_SUCH_CLIENT);
+                return bus_reply_error(bus, call, BUS_E_NO_SUCH_CLIENT);
         return polkit_authorise(bus->polkit, call, BUS_ACTION_KICK_CLIENT, client.name, run_kick, bus, error);
 }
 

@@ -156,11 +156,13 @@ void bus_lister_run(Bus *bus, uint64_t deadline_usec) {
         if (r == 0)
                 return;
 
-        /* A reply that can't be sent has nobody left to read it. */
+        /* A reply that can't be sent has nobody left to read it, unless there is no memory for it. */
         if (r > 0)
-                (void) sd_bus_send(bus->sd_bus, listing->reply, NULL);
+                r = sd_bus_send(bus->sd_bus, listing->reply, NULL);
         else
-                (void) sd_bus_reply_method_errno(listing->call, r, NULL);
+                r = sd_bus_reply_method_errno(listing->call, r, NULL);
+        if (r == -ENOMEM)
+                bus_miss(bus);
         lister->under_way = false;
         lister->n_calls--;
         lister->first = listing->next;
@@ -169,12 +171,12 @@ void bus_lister_run(Bus *bus, uint64_t deadline_usec) {
         listing_free(listing);
 }
 
-int bus_lister_add(Bus *bus, sd_bus_message *call, BusListKind kind, sd_bus_error *error) {
+int bus_lister_add(Bus *bus, sd_bus_message *call, BusListKind kind) {
         BusLister *lister = &bus->lister;
         BusListing *listing;
 
         if (lister->n_calls >= LISTER_CALLS_MAX)
-                return bus_error_set(error, BUS_E_TOO_MANY_LISTINGS);
+                return bus_reply_error(bus, call, BUS_E_TOO_MANY_LISTINGS);
         listing = calloc(1, sizeof *listing);
         if (!listing)
                 return -ENOMEM;

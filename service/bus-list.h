@@ -29,7 +29,7 @@ typedef struct BusLister {
 void bus_lister_deinit(BusLister *lister);
 
 /* Answers `call` at once if that takes no longer than a slice, else later. Returns as a method handler does. */
-int bus_lister_add(Bus *bus, sd_bus_message *call, BusListKind kind, sd_bus_error *error);
+int bus_lister_add(Bus *bus, sd_bus_message *call, BusListKind kind);
 
 /* Goes on with the listing under way, or begins the next, until it is done or `deadline_usec` (CLOCK_MONOTONIC) has come. */
 void bus_lister_run(Bus *bus, uint64_t deadline_usec);

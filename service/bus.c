@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "service/bus-client.h"
+#include "service/bus-error.h"
 #include "service/bus-manager.h"
 #include "service/bus-private.h"
 #include "service/log.h"
@@ -57,7 +58,7 @@ static const char *bus_kind_name(const Bus *bus) {
 /* Connection */
 
 static void bus_disconnect(Bus *bus) {
-        bus->ready = false;
+        bus->ready = bus->missed = false;
         bus_announcer_deinit(&bus->announcer);
         bus_lister_deinit(&bus->lister);
         bus->polkit = polkit_free(bus->polkit);
@@ -163,6 +164,10 @@ static int bus_watch(Bus *bus) {
         return 0;
 }
 
+static void on_unanswered(void *userdata) {
+        bus_miss(userdata);
+}
+
 static int bus_connect(Bus *bus) {
         int r;
 
@@ -182,7 +187,7 @@ static int bus_connect(Bus *bus) {
         r = bus_client_export(bus);
         if (r < 0)
                 return r;
-        r = polkit_new(bus->sd_bus, bus->kind == BUS_SYSTEM, &bus->polkit);
+        r = polkit_new(bus->sd_bus, bus->kind == BUS_SYSTEM, on_unanswered, bus, &bus->polkit);
         if (r < 0)
                 return r;
         return bus_request_name(bus);
@@ -211,7 +216,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
 /* Work */
 
 static bool bus_has_work(const Bus *bus) {
-        return bus->announcer.first || bus->lister.first;
+        return bus->missed || bus->announcer.first || bus->lister.first;
 }
 
 /* A timer, not a deferred source: sd-event takes that for pending since long ago, and it would always go before the data
@@ -227,11 +232,30 @@ void bus_wake(Bus *bus) {
                 bus_schedule(bus, 0);
 }
 
+void bus_miss(Bus *bus) {
+        bus->missed = true;
+        bus_schedule(bus, 0);
+}
+
+int bus_reply_error(Bus *bus, sd_bus_message *call, int e) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        bus_error_set(&error, e);
+        if (sd_bus_reply_method_error(call, &error) == -ENOMEM)
+                bus_miss(bus);
+        return 1;
+}
+
 static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
         Bus *bus = userdata;
         uint64_t deadline_usec = bus_now() + BUS_SLICE_USEC;
         bool room = true;
 
+        if (bus->missed) {
+                bus_disconnect(bus);
+                bus_try_again(bus, -ENOMEM, "Not everything could be said on the bus");
+                return 0;
+        }
         if (bus->lister.under_way)
                 bus_lister_run(bus, deadline_usec);
         else if (bus->lister.first && (bus->lister_next || !bus->announcer.first)) {
@@ -241,7 +265,8 @@ static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
                 bus->lister_next = false;
         } else {
                 room = bus_has_room_for_signals(bus);
-                bus_announcer_run(bus, deadline_usec);
+                if (bus_announcer_run(bus, deadline_usec) < 0)
+                        room = false;
                 bus->lister_next = true;
         }
         if (bus_has_work(bus))
@@ -251,25 +276,26 @@ static int on_work(sd_event_source *source, uint64_t usec, void *userdata) {
 
 /* From the server */
 
-static void bus_noted(Bus *bus, int r, uint64_t id) {
+static void bus_noted(Bus *bus, int r) {
         if (r < 0)
-                log_error(r, "A change of client %" PRIu64 " will not be announced on the bus", id);
-        bus_wake(bus);
+                bus_miss(bus);
+        else
+                bus_wake(bus);
 }
 
 void bus_client_joined(Bus *bus, const ServerClient *client) {
         if (bus && bus->ready)
-                bus_noted(bus, bus_announcer_joined(&bus->announcer, client->id), client->id);
+                bus_noted(bus, bus_announcer_joined(&bus->announcer, client->id));
 }
 
 void bus_client_left(Bus *bus, uint64_t id, const char *name, unsigned reason) {
         if (bus && bus->ready)
-                bus_noted(bus, bus_announcer_left(&bus->announcer, id, name, reason), id);
+                bus_noted(bus, bus_announcer_left(&bus->announcer, id, name, reason));
 }
 
 void bus_client_state_changed(Bus *bus, uint64_t id) {
         if (bus && bus->ready)
-                bus_noted(bus, bus_announcer_changed(&bus->announcer, id), id);
+                bus_noted(bus, bus_announcer_changed(&bus->announcer, id));
 }
 
 static void bus_freep(Bus **bus) {

@@ -44,6 +44,8 @@ typedef struct Check Check;
 struct Polkit {
         sd_bus *bus;
         bool ask;
+        PolkitUnanswered unanswered;
+        void *userdata;
         Check *checks;
         unsigned n_checks;
         unsigned n_asking;
@@ -109,10 +111,15 @@ static void check_freep(Check **check) {
         check_free(*check);
 }
 
-/* A reply that can't be sent has nobody left to read it. */
-static void check_refuse(Check *check, const char *name, const char *message) {
-        (void) sd_bus_reply_method_errorf(check->call, name, "%s", message);
+/* A reply that can't be sent has nobody left to read it, unless there is no memory for it. */
+static void check_end(Check *check, int r) {
+        if (r == -ENOMEM)
+                check->polkit->unanswered(check->polkit->userdata);
         check_free(check);
+}
+
+static void check_refuse(Check *check, const char *name, const char *message) {
+        check_end(check, sd_bus_reply_method_errorf(check->call, name, "%s", message));
 }
 
 static void check_pass(Check *check) {
@@ -123,10 +130,10 @@ static void check_pass(Check *check) {
         snprintf(who, sizeof who, "uid %" PRIu32, (uint32_t) check->uid);
         r = check->run(check->call, who, check->userdata, &error);
         if (sd_bus_error_is_set(&error))
-                (void) sd_bus_reply_method_error(check->call, &error);
+                r = sd_bus_reply_method_error(check->call, &error);
         else if (r < 0)
-                (void) sd_bus_reply_method_errno(check->call, r, NULL);
-        check_free(check);
+                r = sd_bus_reply_method_errno(check->call, r, NULL);
+        check_end(check, r);
 }
 
 static int check_ask_user(Check *check, sd_bus_message_handler_t callback) {
@@ -325,7 +332,7 @@ int polkit_authorise(
         return 1;
 }
 
-int polkit_new(sd_bus *bus, bool ask, Polkit **ret_polkit) {
+int polkit_new(sd_bus *bus, bool ask, PolkitUnanswered unanswered, void *userdata, Polkit **ret_polkit) {
         Polkit *polkit;
 
         polkit = calloc(1, sizeof *polkit);
@@ -333,6 +340,8 @@ int polkit_new(sd_bus *bus, bool ask, Polkit **ret_polkit) {
                 return -ENOMEM;
         polkit->bus = bus;
         polkit->ask = ask;
+        polkit->unanswered = unanswered;
+        polkit->userdata = userdata;
         *ret_polkit = polkit;
         return 0;
 }

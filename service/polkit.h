@@ -13,8 +13,11 @@ typedef struct Polkit Polkit;
  * negative errno, with or without filling in `error`, and Polkit sends the reply. */
 typedef int (*PolkitRun)(sd_bus_message *call, const char *who, void *userdata, sd_bus_error *error);
 
+/* There was no memory for the reply to a call. */
+typedef void (*PolkitUnanswered)(void *userdata);
+
 /* `ask` false: there is no polkit on this bus, only root and our own user pass. */
-int polkit_new(sd_bus *bus, bool ask, Polkit **ret_polkit);
+int polkit_new(sd_bus *bus, bool ask, PolkitUnanswered unanswered, void *userdata, Polkit **ret_polkit);
 
 /* Forgets all checks under way; their callers get no reply. */
 Polkit *polkit_free(Polkit *polkit);
