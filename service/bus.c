@@ -164,6 +164,22 @@ static int bus_watch(Bus *bus) {
         return 0;
 }
 
+static int list_nothing(sd_bus *sd_bus, const char *prefix, void *userdata, char ***ret_paths, sd_bus_error *error) {
+        return 0;
+}
+
+/* Where there is no memory for the whole of a table or of a path, sd-bus (252) leaves behind what it has added: of a table entries with a
+ * path that it frees, and of a path nodes that it never frees, for which it aborts when the connection ends. So each node is made by itself,
+ * and is held by something that goes after the tables. */
+static int bus_hold_paths(Bus *bus) {
+        static const char *const paths[] = { "/", "/org", "/org/directserver", BUS_PATH, BUS_CLIENT_ROOT };
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < sizeof paths / sizeof paths[0]; i++)
+                r = sd_bus_add_node_enumerator(bus->sd_bus, NULL, paths[i], list_nothing, bus);
+        return r;
+}
+
 static void on_unanswered(void *userdata) {
         bus_miss(userdata);
 }
@@ -179,6 +195,9 @@ static int bus_connect(Bus *bus) {
         if (r < 0)
                 return r;
         r = bus_watch(bus);
+        if (r < 0)
+                return r;
+        r = bus_hold_paths(bus);
         if (r < 0)
                 return r;
         r = bus_manager_export(bus);
