@@ -47,13 +47,14 @@ class Service:
     """A running service. tcp and unix are its addresses, as direct1.open_socket() takes them. With listen=("held",) it gets a
     socket that stays: its address `held` is the same after each start, and who connects meanwhile waits."""
 
-    def __init__(self, config=None, nofile=None, environment=None, listen=("tcp", "unix"), state=None):
+    def __init__(self, config=None, nofile=None, environment=None, listen=("tcp", "unix"), state=None, bus="none"):
         self.directory = tempfile.mkdtemp(prefix="directserver-")
         self.config = QUIET | (config or {})
         self.state = state or os.path.join(self.directory, "state")
         self.nofile = nofile
         self.environment = environment or {}
         self.listen = listen
+        self.bus = bus
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024) if "held" in listen else None
         self.process = None
         try:
@@ -72,7 +73,7 @@ class Service:
             f.write("[Server]\n" + "".join(f"{key}={value}\n" for key, value in self.config.items()))
 
         places = {"tcp": "127.0.0.1:0", "tcp6": "[::1]:0", "any": "0.0.0.0:0", "unix": f"unix:{self.directory}/socket"}
-        command = [os.environ["DIRECTSERVER_EXECUTABLE"], f"--config={path}", "--bus=none",
+        command = [os.environ["DIRECTSERVER_EXECUTABLE"], f"--config={path}", f"--bus={self.bus}",
                    f"--state-directory={self.state}",
                    *(f"--listen={places[kind]}" for kind in self.listen if kind in places)]
         if self.listener:
@@ -113,13 +114,13 @@ class Service:
         with self.changed:
             return [line for line in self.lines if line is not None]
 
-    def wait_line(self, pattern, timeout=TIMEOUT):
-        """The first line on stderr that matches, from the start of the service on."""
+    def wait_line(self, pattern, timeout=TIMEOUT, skip=0):
+        """The first line on stderr that matches, from the start of the service on, or after so many."""
         wanted = re.compile(pattern)
         deadline = time.monotonic() + timeout
         with self.changed:
             while True:
-                for line in self.lines:
+                for line in self.lines[skip:]:
                     if line is not None and wanted.search(line):
                         return line
                 left = deadline - time.monotonic()
