@@ -321,7 +321,7 @@ def run(rig, scenario, first=NEVER, n=1):
 def choose(n, burst, every=1):
     """Numbers of allocations, out of n"""
     few = FEW if burst == 1 else FEW_BURSTS
-    return range(1, n + 1, every) if ALL else [1 + (n - 1) * (2 * i + 1) // (2 * few) for i in range(few)]
+    return range(1, n + 1, every) if ALL else sorted({1 + (n - 1) * (2 * i + 1) // (2 * few) for i in range(few)})
 
 
 def show(what, n, burst, table):
