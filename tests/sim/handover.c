@@ -45,8 +45,13 @@ void handover_damage(Rng *rng) {
                 handover.size = rng_below(rng, handover.size);
 }
 
+/* NULL: the service is done with it; the FakeLink went with a service, perhaps. */
+static const FakeLink *link_of(const Conn *c) {
+        return c->service_done ? NULL : c->link;
+}
+
 static View view_of(const Conn *c) {
-        const Link *l = c->link ? c->link->link : NULL;
+        const Link *l = link_of(c) ? c->link->link : NULL;
         View v = { .is_open = l };
 
         if (!l)
@@ -114,13 +119,13 @@ static void forget_begun(FakeNet *net) {
 /* Nobody whose link was up and is not broken otherwise sees it lost. */
 void handover_check_links(void) {
         for (const Conn *c = net_first(); c; c = c->next)
-                if (c->was_handed_over && (!c->link || !c->link->link) && alloc_get_failed() == 0)
+                if (c->was_handed_over && (!link_of(c) || !c->link->link) && alloc_get_failed() == 0)
                         world_violation("c%u: its link was lost with a handover", c->actor->number);
 }
 
 static void note_links(void) {
         for (Conn *c = net_first(); c; c = c->next) {
-                const FakeLink *l = c->link;
+                const FakeLink *l = link_of(c);
 
                 c->was_handed_over = l && l->link && l->link->state == LINK_UP && !l->closed && !l->is_dead;
         }
