@@ -15,7 +15,11 @@
 
 #define MESSAGE_MAGIC UINT32_C(0x314d4953)
 
-enum { LARGE_PARTS_MAX = 256 };
+enum {
+        LARGE_PARTS_MAX = 256,
+        PATTERN_SIZE = 65521,
+        PATTERN_STEP = 4099,
+};
 
 /* A large message that arrives in parts */
 typedef struct Parts {
@@ -55,8 +59,24 @@ static struct {
         uint64_t n_sent, n_received;
 } oracle;
 
+/* What payloads are made of: a table of random bytes, over and over, from a place that depends on the message. Its length is
+ * prime, so that no two frames of a message are alike. */
+static uint8_t pattern[2 * PATTERN_SIZE];
+
+static void pattern_init(void) {
+        static bool is_done;
+        Rng rng = rng_derive(1, 1);
+
+        if (is_done)
+                return;
+        is_done = true;
+        for (size_t i = 0; i < PATTERN_SIZE; i++)
+                pattern[i] = pattern[i + PATTERN_SIZE] = (uint8_t) rng_next(&rng);
+}
+
 void oracle_init(bool with_starvation) {
         memset(&oracle, 0, sizeof(oracle));
+        pattern_init();
         oracle.with_starvation = with_starvation;
 }
 
@@ -100,8 +120,10 @@ Message *oracle_new_message(Actor *sender, MessageClass class, uint64_t target, 
         return m;
 }
 
-static uint8_t pattern(const Message *m, uint64_t offset) {
-        return (uint8_t) (m->number * 31 + offset * 7 + (offset >> 8));
+/* Where the payload at `offset` lies in there; it goes on for *ret_size of `size` bytes. */
+static const uint8_t *pattern_find(const Message *m, uint64_t offset, size_t size, size_t *ret_size) {
+        *ret_size = size < PATTERN_SIZE ? size : PATTERN_SIZE;
+        return pattern + (m->number * PATTERN_STEP + offset) % PATTERN_SIZE;
 }
 
 /* Refused ones do not count: their number is given again. */
@@ -127,8 +149,11 @@ void oracle_fill(const Message *m, void *data) {
         wire_store_u64(p + 40, m->order);
         wire_store_u64(p + 48, m->size);
         wire_store_u64(p + 56, m->number ^ MESSAGE_MAGIC);
-        for (uint64_t i = MESSAGE_SIZE_MIN; i < m->size; i++)
-                p[i] = pattern(m, i);
+        for (size_t i = MESSAGE_SIZE_MIN, n; i < m->size; i += n) {
+                const uint8_t *from = pattern_find(m, i, m->size - i, &n);
+
+                memcpy(p + i, from, n);
+        }
 }
 
 void oracle_not_sent(Message *m) {
@@ -198,9 +223,12 @@ static Message *message_find(const uint8_t *data, size_t size) {
 }
 
 static bool content_is_right(const Message *m, const uint8_t *data, uint64_t offset, size_t size) {
-        for (size_t i = offset < MESSAGE_SIZE_MIN ? (size_t) (MESSAGE_SIZE_MIN - offset) : 0; i < size; i++)
-                if (data[i] != pattern(m, offset + i))
+        for (size_t i = offset < MESSAGE_SIZE_MIN ? (size_t) (MESSAGE_SIZE_MIN - offset) : 0, n; i < size; i += n) {
+                const uint8_t *from = pattern_find(m, offset + i, size - i, &n);
+
+                if (memcmp(data + i, from, n) != 0)
                         return false;
+        }
         return true;
 }
 
