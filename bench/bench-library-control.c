@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Owns the relay and the processes. Those that move bytes do it in pieces as large as the library's frames are, out of and into memory that
- * stays in the processor's caches, so they cost it less than a file does. */
+/* Owns the relay and the processes. Those that move bytes do it in pieces as large as the library's frames are, out of and into
+ * memory that stays in the processor's caches, so they cost it less than a file does. */
 
 #include <errno.h>
 #include <netinet/in.h>

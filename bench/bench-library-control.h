@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the machine itself costs. One process sends to another as fast as it goes, through a bare relay, and none of them has to do with the
- * service or with those who are measured. Calls through the same relay show what they cost where bytes go through any one process that
- * serves all. */
+/* What the machine itself costs. One process sends to another as fast as it goes, through a bare relay, and none of them has to
+ * do with the service or with those who are measured. Calls through the same relay show what they cost where bytes go through any
+ * one process that serves all. */
 
 #include "bench/bench-library-histogram.h"
 #include "bench/child.h"

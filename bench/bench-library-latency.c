@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A and B exchange small calls; C and D do the same. First nothing else happens, then a large file moves from A to B, with the
- * same two handles as the calls. The two pairs call by turns, so that neither is what slows the other down. The file is a hole
- * in memory (memfd_create(2)): no disk is measured, and no page of it is ever there.
+ * same two handles as the calls. The two pairs call by turns, so that neither is what slows the other down. The file is a hole in
+ * memory (memfd_create(2)): no disk is measured, and no page of it is ever there.
  *
- * With few processors the sender, the receiver and the service leave little of them to the two others. What that alone costs shows the
- * control: bytes move between two unrelated processes, through a bare relay, and the service has only the calls. What it costs that
- * one process serves all show calls between two programs at that relay, without the library and the service. */
+ * With few processors the sender, the receiver and the service leave little of them to the two others. What that alone costs
+ * shows the control: bytes move between two unrelated processes, through a bare relay, and the service has only the calls. What
+ * it costs that one process serves all show calls between two programs at that relay, without the library and the service. */
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Some receivers, each with a few messages on their way to it, which it sends back. One of them is stopped (SIGSTOP), and those who
- * send to it then have much more for it than anybody but themselves may hold. What do the others notice? With a sender for each receiver,
- * with one sender for all, and with as many senders, each to all. When the stopped one goes on, it must get everything, once and in order,
- * and all senders must be told that it has. "Otherwise" is the time before and after the stop, in the same round. */
+/* Some receivers, each with a few messages on their way to it, which it sends back. One of them is stopped (SIGSTOP), and those
+ * who send to it then have much more for it than anybody but themselves may hold. What do the others notice? With a sender for
+ * each receiver, with one sender for all, and with as many senders, each to all. When the stopped one goes on, it must get
+ * everything, once and in order, and all senders must be told that it has. "Otherwise" is the time before and after the stop, in
+ * the same round. */
 
 #include <errno.h>
 #include <inttypes.h>

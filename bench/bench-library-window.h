@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What a sender does in bench-library-stopped.c: to each of its targets it has some messages on their way, which come back. It checks
- * that each comes back once and in order, and that of each it was told that it is delivered. */
+/* What a sender does in bench-library-stopped.c: to each of its targets it has some messages on their way, which come back. It
+ * checks that each comes back once and in order, and that of each it was told that it is delivered. */
 
 #include "bench/bench-library-peer.h"
 

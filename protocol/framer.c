@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A frame that has arrived whole is used where the caller's read put it, so most links own no buffer at all. What a read leaves of
- * an incomplete frame is copied here, in a buffer of just the size it needs, and goes to the front of the next read. */
+/* A frame that has arrived whole is used where the caller's read put it, so most links own no buffer at all. What a read leaves
+ * of an incomplete frame is copied here, in a buffer of just the size it needs, and goes to the front of the next read. */
 
 #include <errno.h>
 #include <stdlib.h>

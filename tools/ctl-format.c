@@ -100,8 +100,8 @@ char *ctl_format_age(uint64_t since_usec, char *buffer) {
         return buffer;
 }
 
-/* What C calls printable includes marks that turn the direction of the text around them, or take no room: a program could make its line
- * look like another's. */
+/* What C calls printable includes marks that turn the direction of the text around them, or take no room: a program could make
+ * its line look like another's. */
 static bool is_harmless(wchar_t c) {
         static const struct {
                 wchar_t first, last;

@@ -114,8 +114,8 @@ static int compare_names(const void *a, const void *b) {
         return strverscmp(((const CtlClient *) a)->name, ((const CtlClient *) b)->name); /* worker-2 before worker-10 */
 }
 
-/* libsmartcols would cut all names to nothing for one long program. A long name is cut here, on a terminal only; the id says which
- * client it is. */
+/* libsmartcols would cut all names to nothing for one long program. A long name is cut here, on a terminal only; the id says
+ * which client it is. */
 static const char *format_name(const char *name, size_t width, char *buffer) {
         size_t size = width > WIDTH_BESIDE_NAME + NAME_MIN ? width - WIDTH_BESIDE_NAME : NAME_MIN;
 

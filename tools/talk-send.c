@@ -4,8 +4,8 @@
  * is large, a pipe for instance, is a stream of pieces. None of them is ever held in memory as a whole, but for a broadcast,
  * which has to be one message.
  *
- * A message has been sent when the program that it is for has taken it: the verb waits for that before it leaves, and goes on when the
- * service was restarted meanwhile. */
+ * A message has been sent when the program that it is for has taken it: the verb waits for that before it leaves, and goes on
+ * when the service was restarted meanwhile. */
 
 #include <errno.h>
 #include <fcntl.h>

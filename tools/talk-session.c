@@ -342,8 +342,8 @@ void talk_on_reply(DirectClient *client, int result, DirectMessage *reply, void 
         talk->answer = (TalkAnswer) { .done = true, .result = result, .message = reply };
 }
 
-/* Any question does: the service takes what comes on a link in order, and a message that comes back does so before the answer. But a
- * question passes what is left of a large message, so that goes first. */
+/* Any question does: the service takes what comes on a link in order, and a message that comes back does so before the answer.
+ * But a question passes what is left of a large message, so that goes first. */
 int talk_settle(Talk *talk, uint64_t deadline) {
         int r;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* HELLO is checked in the order in which a person would want to hear what is wrong: the protocol, the version, the name, room. A newcomer
- * whose name is taken by a link that is up waits, unannounced, while that link is probed. Resuming needs no memory of the client: the
- * token proves that the id and the name were issued by a service with this key. */
+/* HELLO is checked in the order in which a person would want to hear what is wrong: the protocol, the version, the name, room. A
+ * newcomer whose name is taken by a link that is up waits, unannounced, while that link is probed. Resuming needs no memory of
+ * the client: the token proves that the id and the name were issued by a service with this key. */
 
 #include <stdio.h>
 
@@ -271,8 +271,8 @@ static void feed_held_back(Link *l) {
 void handshake_name_free(Router *r, WireText name) {
         Link *l;
 
-        /* What one of them had sent may have ended it already. The loop that has admitted it goes on with the next; a call for each would
-         * let those who wait choose the depth of the stack. */
+        /* What one of them had sent may have ended it already. The loop that has admitted it goes on with the next; a call for
+         * each would let those who wait choose the depth of the stack. */
         if (r->admitting)
                 return;
         r->admitting = true;

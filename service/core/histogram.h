@@ -38,5 +38,6 @@ static inline void histogram_record(Histogram *h, uint64_t value, uint64_t times
                 h->max = value;
 }
 
-/* The smallest bucket top that at least permille/1000 of the records do not exceed (never more than the exact maximum); 0 if empty. */
+/* The smallest bucket top that at least permille/1000 of the records do not exceed (never more than the exact maximum); 0 if
+ * empty. */
 uint64_t histogram_percentile(const Histogram *h, unsigned permille);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Linear probing at most half full, with entries moved back on removal, so that there are no grave stones to walk over. Ids of long-lived
- * clients from before a restart and fresh ones may share low bits; that costs a step or two. Owns the array, not the values. */
+/* Linear probing at most half full, with entries moved back on removal, so that there are no grave stones to walk over. Ids of
+ * long-lived clients from before a restart and fresh ones may share low bits; that costs a step or two. Owns the array, not the
+ * values. */
 
 #include <assert.h>
 #include <errno.h>

@@ -25,7 +25,8 @@ void idmap_deinit(IdMap *m);
 int idmap_add(IdMap *m, uint64_t id, void *value);
 void idmap_remove(IdMap *m, uint64_t id);
 
-/* Ids are counted up by the service itself, so their low bits spread them better than a hash would, and nobody can choose them. */
+/* Ids are counted up by the service itself, so their low bits spread them better than a hash would, and nobody can choose
+ * them. */
 static inline void *idmap_find(const IdMap *m, uint64_t id) {
         if (m->mask == 0 || id == 0)
                 return NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A sorted array. It is changed when sessions end, which moves the array of members as well; it is asked only for ids that nobody has. */
+/* A sorted array. It is changed when sessions end, which moves the array of members as well; it is asked only for ids that nobody
+ * has. */
 
 #include <errno.h>
 #include <stdlib.h>

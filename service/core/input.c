@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The way of bytes into the core: cuts them into frames, checks each against the table of what a client may send, gathers neighbours with
- * one target into a run, and hands runs to route.c and the rest to their handlers. Owns nothing. */
+/* The way of bytes into the core: cuts them into frames, checks each against the table of what a client may send, gathers
+ * neighbours with one target into a run, and hands runs to route.c and the rest to their handlers. Owns nothing. */
 
 #include "service/core/handshake.h"
 #include "service/core/liveness.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A link's life: opening, up (or waiting for its name first), closing, dead. It owns its outbox and its incomplete frame; the data plane owns
- * the descriptor and frees the link when it has closed that. What a link can make the service hold is accounted here, in
- * Router.queued_bytes. */
+/* A link's life: opening, up (or waiting for its name first), closing, dead. It owns its outbox and its incomplete frame; the
+ * data plane owns the descriptor and frees the link when it has closed that. What a link can make the service hold is accounted
+ * here, in Router.queued_bytes. */
 
 #include <assert.h>
 #include <errno.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A link is one connection as the core sees it: its place in the protocol, its incomplete frame, its outbox, and whom it pauses. */
+/* A link is one connection as the core sees it: its place in the protocol, its incomplete frame, its outbox, and whom it
+ * pauses. */
 
 #include "protocol/framer.h"
 #include "service/core/outbox.h"
@@ -82,12 +83,12 @@ static inline bool link_wants_input(const Link *l) {
 /* The most that may be read at once for it. */
 size_t link_get_read_size(const Link *l);
 
-/* Bytes have arrived, behind the tail that framer_take() gave: routes all frames in them and keeps the new tail. `data` may be changed and
- * is borrowed until the end of the turn. */
+/* Bytes have arrived, behind the tail that framer_take() gave: routes all frames in them and keeps the new tail. `data` may be
+ * changed and is borrowed until the end of the turn. */
 void link_input(Link *l, uint8_t *data, size_t size);
 
-/* The peer has closed while it was not read from. What it has sent before that must not be lost, and its end must be told at once: it is
- * read to the end, if those who it waits for can take it within LINK_LEAVING_BYTES. */
+/* The peer has closed while it was not read from. What it has sent before that must not be lost, and its end must be told at
+ * once: it is read to the end, if those who it waits for can take it within LINK_LEAVING_BYTES. */
 void link_hang_up(Link *l);
 
 /* The peer is gone. What is queued for it is dropped, its session ends or is away. */
@@ -110,20 +111,22 @@ static inline bool link_is_finished(const Link *l) {
 /* ---- For the core ---- */
 
 enum {
-        /* Over the high-water mark, for what was sent before the end: all that a kernel's receive buffer holds by default (tcp_rmem) */
+        /* Over the high-water mark, for what was sent before the end: all that a kernel's receive buffer holds by default
+         * (tcp_rmem) */
         LINK_LEAVING_BYTES = 8 * 1024 * 1024,
         LINK_QUEUED_SCARCE = 64 * 1024 * 1024, /* queued for all together: from there on, links are read from and let queue less */
         LINK_READ_SIZE_MAX = 128 * 1024, /* beyond this, a larger read saves no time that can be measured */
-        /* How long an output must have been blocked before the kernel is told that this peer is slow rather than dead: well below the
-         * shortest time-out that can be configured, and rare enough to cost nothing. */
+        /* How long an output must have been blocked before the kernel is told that this peer is slow rather than dead: well below
+         * the shortest time-out that can be configured, and rare enough to cost nothing. */
         LINK_STALL_USEC = 250 * 1000,
         LINK_STALL_CHECK_USEC = 1000 * 1000, /* … and how often it is looked at then */
-        /* When it is looked whether the kernel has got rid of what was written: below the same time-out, and rare on a busy link. */
+        /* When it is looked whether the kernel has got rid of what was written: below the same time-out, and rare on a busy
+         * link. */
         LINK_PENDING_USEC = 500 * 1000,
         /* How long a link that was told its end may take to read it. */
         LINK_LINGER_USEC = 1000 * 1000,
-        /* How much of what it still sends is read and thrown away, so that no reset overtakes the last frame: more than the buffers of
-         * both kernels hold by default (tcp_rmem and tcp_wmem). */
+        /* How much of what it still sends is read and thrown away, so that no reset overtakes the last frame: more than the
+         * buffers of both kernels hold by default (tcp_rmem and tcp_wmem). */
         LINK_LINGER_BYTES = 16 * 1024 * 1024,
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Two questions are kept apart. Is the program busy? It has not answered a ping for as long as it was silent before: a state, no more. Is the
- * peer dead? Only its kernel can say that, through the data plane. Timers are lazy: hearing from a link costs an assignment, and its
- * timer finds out when it fires. A link that the service itself does not read from can't be found silent. */
+/* Two questions are kept apart. Is the program busy? It has not answered a ping for as long as it was silent before: a state, no
+ * more. Is the peer dead? Only its kernel can say that, through the data plane. Timers are lazy: hearing from a link costs an
+ * assignment, and its timer finds out when it fires. A link that the service itself does not read from can't be found silent. */
 
 #include "service/core/handshake.h"
 #include "service/core/liveness.h"

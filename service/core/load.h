@@ -51,6 +51,6 @@ void load_init(Load *l, uint64_t now_usec);
  * stop its timer when the service idles and start it again (with another call) when there is traffic. */
 bool load_sample(Load *l, uint64_t now_usec);
 
-/* Fills in what Load knows: counters, rates up to now (not only up to the last sample), percentiles, and the last three; the rest of
- * *ret stays as it is. */
+/* Fills in what Load knows: counters, rates up to now (not only up to the last sample), percentiles, and the last three; the rest
+ * of *ret stays as it is. */
 void load_get_figures(const Load *l, uint64_t now_usec, LoadFigures *ret);

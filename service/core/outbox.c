@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Kept bytes live in a list of chunks. A run of frames is never split over two chunks, so each chunk but a begun first one starts at a
- * frame boundary; that is where urgent frames are put, without looking into a single header. Chunks start small, for the many links
- * that are behind by a few frames, and grow with what is queued. Owns its chunks; the borrowed bytes belong to whoever read them. */
+/* Kept bytes live in a list of chunks. A run of frames is never split over two chunks, so each chunk but a begun first one starts
+ * at a frame boundary; that is where urgent frames are put, without looking into a single header. Chunks start small, for the
+ * many links that are behind by a few frames, and grow with what is queued. Owns its chunks; the borrowed bytes belong to whoever
+ * read them. */
 
 #include <assert.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What is queued for one link. During a turn an outbox only borrows runs of frames from where they were read; what the write at the
- * end of the turn could not take is kept as a copy. */
+/* What is queued for one link. During a turn an outbox only borrows runs of frames from where they were read; what the write at
+ * the end of the turn could not take is kept as a copy. */
 
 #include <stdbool.h>
 #include <stddef.h>

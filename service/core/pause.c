@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One object for each pair, in a list at both ends, so that a sender to several full outboxes goes on only when the last of them has
- * drained. A paused link is not read from, so what it can add meanwhile is bounded by what was read before. */
+/* One object for each pair, in a list at both ends, so that a sender to several full outboxes goes on only when the last of them
+ * has drained. A paused link is not read from, so what it can add meanwhile is bounded by what was read before. */
 
 #include <stdlib.h>
 

@@ -5,8 +5,8 @@
 
 #include "service/core/link.h"
 
-/* `sender` is not read from until `target` has drained below the low-water mark. With `broadcast`, it waits no longer than the bound for
- * broadcasts. Does nothing if it waits for it already. Without memory for it, the sender just goes on once more. */
+/* `sender` is not read from until `target` has drained below the low-water mark. With `broadcast`, it waits no longer than the
+ * bound for broadcasts. Does nothing if it waits for it already. Without memory for it, the sender just goes on once more. */
 void pause_add(Link *sender, Link *target, bool broadcast);
 
 /* The service's own answers to it are more than it reads: not read from until it does. */

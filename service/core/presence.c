@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A watch is one object in two lists, of the watcher and of the watched. Events go in order with forwarded frames, so a client never
- * hears that another has left before the last that it sent. A watcher that does not read must not make the service hold events without
- * bound: PRESENCE_QUEUE_MAX over its high-water mark they are left out, and when it reads again it gets the present state of all that it watches. */
+/* A watch is one object in two lists, of the watcher and of the watched. Events go in order with forwarded frames, so a client
+ * never hears that another has left before the last that it sent. A watcher that does not read must not make the service hold
+ * events without bound: PRESENCE_QUEUE_MAX over its high-water mark they are left out, and when it reads again it gets the
+ * present state of all that it watches. */
 
 #include <errno.h>
 #include <stdlib.h>

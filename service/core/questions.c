@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One function a question, in one table. Each answers at once from what the core knows; a question that is malformed or unknown gets a
- * failed ANSWER, and the client lives on. */
+/* One function a question, in one table. Each answers at once from what the core knows; a question that is malformed or unknown
+ * gets a failed ANSWER, and the client lives on. */
 
 #include <errno.h>
 
@@ -86,7 +86,8 @@ static int ask_list(Link *l, WireReader *in, WireWriter *out) {
         return 0;
 }
 
-/* Somebody watches a client of the time before the restart: it counts as away until it is back, or until it can no longer come. */
+/* Somebody watches a client of the time before the restart: it counts as away until it is back, or until it can no longer
+ * come. */
 static int watch_former(Router *r, Session *watcher, uint64_t id) {
         Session *ghost;
         int e;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A run goes to its target's outbox without a copy. Nothing is dropped silently: what can't be forwarded is bounced, frame by frame, and a
- * broadcast that a receiver can't take in time is counted and leaves it a MARK. */
+/* A run goes to its target's outbox without a copy. Nothing is dropped silently: what can't be forwarded is bounced, frame by
+ * frame, and a broadcast that a receiver can't take in time is counted and leaves it a MARK. */
 
 #include "service/core/pause.h"
 #include "service/core/presence.h"
@@ -13,8 +13,8 @@ static bool is_over(const Link *l) {
         return l->outbox.n_kept > l->router->config.outbox_high;
 }
 
-/* Who only acknowledges what a client had sent must not wait for it to read: its other flows would stand still with that. But there is a
- * bound to what is kept of that, too. */
+/* Who only acknowledges what a client had sent must not wait for it to read: its other flows would stand still with that. But
+ * there is a bound to what is kept of that, too. */
 static bool is_overloaded(const Run *run, const Link *to) {
         return run->class == RUN_URGENT && to->outbox.n_urgent > to->router->config.urgent_high;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Holds the parts of the core together: time, ids, the beginning and end of sessions, the queue of dirty links. What a frame does is
- * elsewhere: input.c, route.c, handshake.c, questions.c. */
+/* Holds the parts of the core together: time, ids, the beginning and end of sessions, the queue of dirty links. What a frame does
+ * is elsewhere: input.c, route.c, handshake.c, questions.c. */
 
 #include <assert.h>
 #include <errno.h>
@@ -111,7 +111,8 @@ static void note_ended(Router *r, IdRange ids) {
         r->is_unsettled = true;
 }
 
-/* All that were not seen again: those that somebody waits for, who end at the same moment, and those whom nobody has asked for yet. */
+/* All that were not seen again: those that somebody waits for, who end at the same moment, and those whom nobody has asked for
+ * yet. */
 static void end_former(Router *r) {
         const Sessions *ss = &r->sessions;
 

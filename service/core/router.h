@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The router: a pure state machine. Links, bytes, and the time go in; bytes to write and events come out. It reads no clock, opens no file,
- * and knows no socket; two of them in one process do not see each other.
+/* The router: a pure state machine. Links, bytes, and the time go in; bytes to write and events come out. It reads no clock,
+ * opens no file, and knows no socket; two of them in one process do not see each other.
  *
- * The data plane tells it the time with router_set_now() before each batch, feeds links (core/link.h), then takes the dirty links one by one,
- * writes what they have, keeps the rest, and ends the turn. */
+ * The data plane tells it the time with router_set_now() before each batch, feeds links (core/link.h), then takes the dirty links
+ * one by one, writes what they have, keeps the rest, and ends the turn. */
 
 #include "service/core/idranges.h"
 #include "service/core/link.h"
@@ -32,8 +32,9 @@ typedef struct RouterOps {
         /* A client has joined (again: `back`), or has left: the session is still whole. */
         void (*joined)(void *userdata, Session *s);
         void (*left)(void *userdata, Session *s, WireReason reason, const char *text);
-        /* These ids may never resume again: their sessions have ended, or they have not come back in time. Nobody has been told yet, and
-         * nobody is before settle() has returned: by then it must be known to whoever takes over after this process, whenever it dies. */
+        /* These ids may never resume again: their sessions have ended, or they have not come back in time. Nobody has been told
+         * yet, and nobody is before settle() has returned: by then it must be known to whoever takes over after this process,
+         * whenever it dies. */
         void (*ended)(void *userdata, IdRange ids);
         void (*settle)(void *userdata);
         /* alive, busy, away */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Three views of one set: a hash for the route of a frame, a tree for names, and an array in order of ids for lists, which are read in
- * pieces. Ids grow, so a newcomer goes to the array's end; only a client that resumes after a restart is put in between. */
+/* Three views of one set: a hash for the route of a frame, a tree for names, and an array in order of ids for lists, which
+ * are read in pieces. Ids grow, so a newcomer goes to the array's end; only a client that resumes after a restart is put in
+ * between. */
 
 #include <assert.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One object for each pair, as long as the target is over its mark. What a sender has queued there is not looked for among all that is
- * queued: a Share counts what was added, in two parts, and drops the older one when the target has taken so much that it must be gone. So
- * it counts up to twice what is there, and allows for that. */
+/* One object for each pair, as long as the target is over its mark. What a sender has queued there is not looked for among all
+ * that is queued: a Share counts what was added, in two parts, and drops the older one when the target has taken so much that it
+ * must be gone. So it counts up to twice what is there, and allows for that. */
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What one sender may still queue for a link that is over its high-water mark. Who keeps to what receivers grant stays within that and need
- * not wait, so a client that has stopped holds nobody up, however many send to it. */
+/* What one sender may still queue for a link that is over its high-water mark. Who keeps to what receivers grant stays within
+ * that and need not wait, so a client that has stopped holds nobody up, however many send to it. */
 
 #include "service/core/link.h"
 
 enum {
-        /* A share is so many times the credit that a flow begins with: by default 512 KiB, the most that the library grants to one sender;
-         * and where it grants the least, since many send, twice that is counted (share.c). */
+        /* A share is so many times the credit that a flow begins with: by default 512 KiB, the most that the library grants to
+         * one sender; and where it grants the least, since many send, twice that is counted (share.c). */
         SHARE_CREDITS = 4,
 };
 
-/* `size` more bytes for `target`, which is over its mark. False: that is more than the sender's share, or there is no memory to know, or
- * too much is queued for all links together. */
+/* `size` more bytes for `target`, which is over its mark. False: that is more than the sender's share, or there is no memory to
+ * know, or too much is queued for all links together. */
 bool share_take(Link *sender, Link *target, size_t size);
 
 /* `target` has drained: the shares begin anew. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Most timers here are armed once and looked at late: a link that has heard something moves its timer only when it fires, so traffic
- * costs the heap nothing. Owns only the array of pointers. Room is reserved when a link or session is made, which leaves no failure
- * for later. */
+/* Most timers here are armed once and looked at late: a link that has heard something moves its timer only when it fires, so
+ * traffic costs the heap nothing. Owns only the array of pointers. Room is reserved when a link or session is made, which leaves
+ * no failure for later. */
 
 #include <assert.h>
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What the library promises about messages, against a real service that is killed, and receivers that die, stop, or do not read. */
+/* What the library promises about messages, against a real service that is killed, and receivers that die, stop, or do not
+ * read. */
 
 #include <errno.h>
 #include <signal.h>

@@ -402,5 +402,5 @@ START_TEST(test_gone) {
 END_TEST
 
 TEST_MAIN_FIXTURE("client-intake", setup, teardown, test_order, test_taken, test_duplicates, test_out_of_order, test_first_waits,
-                  test_credit, test_window, test_streams, test_stream_ranges, test_stream_taken, test_stream_not_kept, test_no_memory, test_attach,
-                  test_gone)
+                  test_credit, test_window, test_streams, test_stream_ranges, test_stream_taken, test_stream_not_kept,
+                  test_no_memory, test_attach, test_gone)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Two clients of a real service that use everything there is, with each allocation of the library failing in turn, alone or with
- * the three that follow. A function may say -ENOMEM, and is called again; what it took has to arrive, once and whole. The linker puts the
- * functions below in place of those of the C library (--wrap). */
+ * the three that follow. A function may say -ENOMEM, and is called again; what it took has to arrive, once and whole. The linker
+ * puts the functions below in place of those of the C library (--wrap). */
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A sender and an intake with little credit, over a link that loses all that is under way at random: everything arrives once and in
- * order, and of everything its sender is told what became of it, once. Each round has its seed: $TEST_SEEDS prints them, $TEST_SEED runs one. */
+/* A sender and an intake with little credit, over a link that loses all that is under way at random: everything arrives once and
+ * in order, and of everything its sender is told what became of it, once. Each round has its seed: $TEST_SEEDS prints them,
+ * $TEST_SEED runs one. */
 
 #include <errno.h>
 #include <stdio.h>

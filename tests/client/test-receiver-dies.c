@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A program that others send to and call is killed, with kill -9: within a second they know of every message what became of it. It makes a
- * difference how its kernel tells the service. On a local socket that is always clear. On TCP it sends a FIN if the program had read all, and
- * else a reset, which might as well mean that the link is lost: then the session is kept for 0.9 s, as PROTOCOL.md says. */
+/* A program that others send to and call is killed, with kill -9: within a second they know of every message what became of it.
+ * It makes a difference how its kernel tells the service. On a local socket that is always clear. On TCP it sends a FIN if the
+ * program had read all, and else a reset, which might as well mean that the link is lost: then the session is kept for 0.9 s, as
+ * PROTOCOL.md says. */
 
 #include <errno.h>
 #include <fcntl.h>

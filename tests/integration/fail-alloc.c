@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Preloaded into a program, counts the allocations of all of its libraries and fails some of them. Which ones is said in a file that
- * the test has mapped as well (FAIL_ALLOC_CONTROL=PATH), so that it can begin and end at any time: see class Failing in failing.py.
- * What a library takes whose file's name contains FAIL_ALLOC_SPARE= does not count. With FAIL_ALLOC_TRACE=1 each failure says on
- * stderr where it was.
+/* Preloaded into a program, counts the allocations of all of its libraries and fails some of them. Which ones is said in a file
+ * that the test has mapped as well (FAIL_ALLOC_CONTROL=PATH), so that it can begin and end at any time: see class Failing in
+ * failing.py. What a library takes whose file's name contains FAIL_ALLOC_SPARE= does not count. With FAIL_ALLOC_TRACE=1 each
+ * failure says on stderr where it was.
  *
  * The C library calls these functions where it allocates by itself (asprintf(), opendir(), tsearch()). What the sanitizers put in
  * the place of strdup() does not, so these are here too. For programs of one thread. */

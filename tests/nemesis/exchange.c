@@ -2,8 +2,9 @@
 
 /* Everyone to everyone, as fast as it goes. A message says from whom, to whom, and which of the pair it is, under a checksum.
  *
- * Messages are noted before the library is given them, some at a time; what it has no room for stays planned, and is the first that it is
- * given later. So all that anyone can receive is in the log of who sent it, and a process that has lived owes each an outcome. */
+ * Messages are noted before the library is given them, some at a time; what it has no room for stays planned, and is the first
+ * that it is given later. So all that anyone can receive is in the log of who sent it, and a process that has lived owes each an
+ * outcome. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -229,8 +230,8 @@ static size_t index_of(Program *program, const char *name) {
 static void exchange_joined(Program *program, const char *name, uint64_t id) {
         size_t index = index_of(program, name), n_seen = 0;
 
-        /* The answer to a question may be older than an event that has come before it. Who is there after it was gone is sent to again:
-         * it must get that, or nobody may say that it has got it. */
+        /* The answer to a question may be older than an event that has come before it. Who is there after it was gone is sent to
+         * again: it must get that, or nobody may say that it has got it. */
         if (index == SIZE_MAX || id < exchange.peers[index].id)
                 return;
         if (id == exchange.peers[index].id)

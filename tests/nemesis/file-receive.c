@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Writes each file that comes to PATH.ID, where ID is who sends it. Parts are noted with their offsets; whether they are complete and in
- * order, the checker says. One stream of each source at a time. No more is taken than the driver allows, all files together: the sender
- * then waits for credit. */
+/* Writes each file that comes to PATH.ID, where ID is who sends it. Parts are noted with their offsets; whether they are complete
+ * and in order, the checker says. One stream of each source at a time. No more is taken than the driver allows, all files
+ * together: the sender then waits for credit. */
 
 #include <errno.h>
 #include <fcntl.h>

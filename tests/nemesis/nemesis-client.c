@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A program that uses the library as programs do, while others kill, stop and cut off whatever they like, and that notes what it has
- * sent, what came of it, and what it has received. It knows directclient.h only; what goes over the link tap.c sees. It ends in order when
- * its stdin ends, so it never outlives the driver. */
+/* A program that uses the library as programs do, while others kill, stop and cut off whatever they like, and that notes what it
+ * has sent, what came of it, and what it has received. It knows directclient.h only; what goes over the link tap.c sees. It ends
+ * in order when its stdin ends, so it never outlives the driver. */
 
 #include <errno.h>
 #include <getopt.h>
@@ -99,7 +99,8 @@ static void on_event(DirectClient *client, const DirectEvent *event, void *userd
         }
 }
 
-/* The receipt is with the kernel before the library gets the control back: it may have acknowledged this message, but no other. */
+/* The receipt is with the kernel before the library gets the control back: it may have acknowledged this message, but no
+ * other. */
 static void on_message(DirectClient *client, DirectMessage *message, void *userdata) {
         Program *program = userdata;
 

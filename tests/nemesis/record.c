@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The log of one client. Records are gathered, and are with the kernel when record_log_write() returns: from then on kill -9 can't take
- * them back. Whoever uses it writes before it calls anything that could make others know of what is noted. No fsync(2): the machine
- * itself is not what is killed. */
+/* The log of one client. Records are gathered, and are with the kernel when record_log_write() returns: from then on kill -9
+ * can't take them back. Whoever uses it writes before it calls anything that could make others know of what is noted. No
+ * fsync(2): the machine itself is not what is killed. */
 
 #include <assert.h>
 #include <errno.h>

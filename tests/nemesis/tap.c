@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What the library writes to its link, as the kernel takes it: which frames were written before. The library has no figure for that, and
- * one that it kept itself would not find its own mistakes. So sendmsg() and connect() of this program stand before those of libc. A frame
- * counts as written when its header is; what the kernel has taken, and lost with the link, was sent as well.
+/* What the library writes to its link, as the kernel takes it: which frames were written before. The library has no figure for
+ * that, and one that it kept itself would not find its own mistakes. So sendmsg() and connect() of this program stand before
+ * those of libc. A frame counts as written when its header is; what the kernel has taken, and lost with the link, was sent as
+ * well.
  *
- * Of each flow it knows the highest number ever written. Numbers up to that are sent again; each time that a flow goes back, a turn begins. */
+ * Of each flow it knows the highest number ever written. Numbers up to that are sent again; each time that a flow goes back, a
+ * turn begins. */
 
 #include <dlfcn.h>
 #include <errno.h>

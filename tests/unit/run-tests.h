@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The main() of a unit test: TEST_MAIN("module", a_test, another_test, …). With a fixture: TEST_MAIN_FIXTURE("module", setup, teardown, …). */
+/* The main() of a unit test: TEST_MAIN("module", a_test, another_test, …). With a fixture: TEST_MAIN_FIXTURE("module", setup,
+ * teardown, …). */
 
 #include <check.h>
 #include <stdlib.h>

@@ -227,5 +227,6 @@ START_TEST(asking_one_that_does_not_read) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("broadcast", setup, teardown, several_wait_for_one, one_waits_for_several, skipped_and_resumed, a_large_one_in_part,
-                  after_a_restart, a_mark_that_is_skipped, asking_again, answers_do_not_wait_for_ever, asking_one_that_does_not_read)
+TEST_MAIN_FIXTURE("broadcast", setup, teardown, several_wait_for_one, one_waits_for_several, skipped_and_resumed,
+                  a_large_one_in_part, after_a_restart, a_mark_that_is_skipped, asking_again, answers_do_not_wait_for_ever,
+                  asking_one_that_does_not_read)

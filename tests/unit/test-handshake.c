@@ -433,8 +433,7 @@ START_TEST(bytes_behind_the_end_are_thrown_away) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("handshake", setup, teardown, a_welcome, nothing_passes_a_welcome, given_names_are_unique, versions, names, malformed,
-                  byte_by_byte, no_hello_in_time, full, a_stopping_service_takes_nobody, probe_is_answered, probe_is_not_answered, probe_fails,
-                  held_back, held_back_goodbyes, waiting_ends, a_resume_that_was_given_up, the_name_of_an_away_session,
-                  a_refused_newcomer_takes_no_name,
-                  bytes_behind_the_end_are_thrown_away)
+TEST_MAIN_FIXTURE("handshake", setup, teardown, a_welcome, nothing_passes_a_welcome, given_names_are_unique, versions, names,
+                  malformed, byte_by_byte, no_hello_in_time, full, a_stopping_service_takes_nobody, probe_is_answered,
+                  probe_is_not_answered, probe_fails, held_back, held_back_goodbyes, waiting_ends, a_resume_that_was_given_up,
+                  the_name_of_an_away_session, a_refused_newcomer_takes_no_name, bytes_behind_the_end_are_thrown_away)

@@ -175,7 +175,8 @@ START_TEST(stalled_and_not) {
 }
 END_TEST
 
-/* All of it fits the buffers of the kernel: a program that does not read looks the same from there, for as long as it computes. */
+/* All of it fits the buffers of the kernel: a program that does not read looks the same from there, for as long as it
+ * computes. */
 START_TEST(pending_in_the_kernel) {
         a->is_pending = true;
         fake_data(b, a->id, 1, "x");
@@ -275,5 +276,5 @@ END_TEST
 
 TEST_MAIN_FIXTURE("liveness", setup, teardown, silence_is_pinged, traffic_is_sign_of_life, busy_and_alive_again,
                   pongs_that_nobody_asked_for, a_paused_link_is_not_busy, paused_while_a_ping_is_outstanding, a_new_interval,
-                  stalled_and_not, pending_in_the_kernel, stalled_and_dead, a_slow_client_is_only_disconnected_if_told_so, who_is_not_too_slow,
-                  a_timeout_that_comes_late)
+                  stalled_and_not, pending_in_the_kernel, stalled_and_dead, a_slow_client_is_only_disconnected_if_told_so,
+                  who_is_not_too_slow, a_timeout_that_comes_late)

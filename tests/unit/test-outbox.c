@@ -209,6 +209,7 @@ START_TEST(scratch_at_its_limit) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("outbox", setup, teardown, neighbours_are_one_segment, short_writes, urgent_passes_what_is_kept_but_not_a_begun_frame,
-                  urgent_does_not_pass_the_first_frame_of_all, urgent_passes_a_large_backlog, urgent_is_in_order_when_nothing_is_kept, drop_leaves_the_begun_run, more_than_a_turn_holds,
-                  scratch_at_its_limit)
+TEST_MAIN_FIXTURE("outbox", setup, teardown, neighbours_are_one_segment, short_writes,
+                  urgent_passes_what_is_kept_but_not_a_begun_frame, urgent_does_not_pass_the_first_frame_of_all,
+                  urgent_passes_a_large_backlog, urgent_is_in_order_when_nothing_is_kept, drop_leaves_the_begun_run,
+                  more_than_a_turn_holds, scratch_at_its_limit)

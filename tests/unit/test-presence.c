@@ -224,8 +224,8 @@ START_TEST(a_ghost_without_watcher) {
 }
 END_TEST
 
-/* However the old link ended, and also when it has not: a sender must hear that what was under way may be lost. Before it hears of
- * the resume it has had what came back, and behind that comes what the client sends. */
+/* However the old link ended, and also when it has not: a sender must hear that what was under way may be lost. Before it hears
+ * of the resume it has had what came back, and behind that comes what the client sends. */
 START_TEST(back_after_each_resume) {
         FakeLink *old = a;
 
@@ -417,5 +417,6 @@ END_TEST
 
 TEST_MAIN_FIXTURE("presence", setup, teardown, one_client, unwatch, everyone, reasons, answer_and_events_are_in_order, oneself,
                   at_most_so_many, former_client_comes_back, former_client_does_not_come_back, messages_to_a_former_client,
-                  a_ghost_without_watcher, back_after_each_resume, back_is_behind_what_came_back, catching_up, catching_up_with_everyone, catching_up_with_a_busy_one, catching_up_after_being_away,
-                  catching_up_within_a_turn, many_events_at_once)
+                  a_ghost_without_watcher, back_after_each_resume, back_is_behind_what_came_back, catching_up,
+                  catching_up_with_everyone, catching_up_with_a_busy_one, catching_up_after_being_away, catching_up_within_a_turn,
+                  many_events_at_once)

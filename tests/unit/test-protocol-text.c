@@ -166,4 +166,5 @@ START_TEST(fields_of_load) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("protocol-text", setup, NULL, example_hello, example_welcome, example_data, example_ack, example_mark, types, fields_of_load)
+TEST_MAIN_FIXTURE("protocol-text", setup, NULL, example_hello, example_welcome, example_data, example_ack, example_mark, types,
+                  fields_of_load)

@@ -478,6 +478,7 @@ END_TEST
 
 TEST_MAIN_FIXTURE("router-pause", setup, teardown, at_the_high_water_mark, one_above_the_high_water_mark, at_the_low_water_mark,
                   several_targets, several_senders, within_the_share, the_share_of_a_slow_one, shares_of_several_targets,
-                  no_share_while_memory_is_scarce, acks_do_not_wait, too_many_acks_come_back, the_target_dies, the_target_is_kicked,
-                  the_sender_dies, a_paused_sender_ends, a_paused_sender_ends_with_too_much, who_does_not_read_its_answers,
-                  who_sends_to_itself, a_circle, broadcasts_wait_and_skip, a_broadcaster_that_also_sends, no_mark_without_need, marks_of_a_welcome)
+                  no_share_while_memory_is_scarce, acks_do_not_wait, too_many_acks_come_back, the_target_dies,
+                  the_target_is_kicked, the_sender_dies, a_paused_sender_ends, a_paused_sender_ends_with_too_much,
+                  who_does_not_read_its_answers, who_sends_to_itself, a_circle, broadcasts_wait_and_skip,
+                  a_broadcaster_that_also_sends, no_mark_without_need, marks_of_a_welcome)

@@ -440,6 +440,5 @@ START_TEST(not_coming_back_is_final) {
 END_TEST
 
 TEST_MAIN_FIXTURE("session", setup, teardown, in_order_of_ids, how_a_link_ends, resume, resume_is_refused, former_clients,
-                  a_former_client_that_is_watched, a_longer_grace_brings_nobody_back, an_end_is_final,
-                  not_coming_back_is_final, kick, kick_in_the_middle_of_a_write, stop,
-                  stop_spreads_the_return, ids_run_low_and_out)
+                  a_former_client_that_is_watched, a_longer_grace_brings_nobody_back, an_end_is_final, not_coming_back_is_final,
+                  kick, kick_in_the_middle_of_a_write, stop, stop_spreads_the_return, ids_run_low_and_out)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Who may resume, for whoever opens the state directory after a service that has ended in order, was killed, or has lost its machine. */
+/* Who may resume, for whoever opens the state directory after a service that has ended in order, was killed, or has lost its
+ * machine. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -319,5 +320,5 @@ START_TEST(killed_at_any_time) {
 END_TEST
 
 TEST_MAIN_FIXTURE("state-account", setup, teardown, after_an_orderly_end, after_a_kill, after_a_crash_of_the_machine,
-                  a_boot_that_is_not_known, killed_in_the_middle_of_a_line, a_damaged_account, a_second_service, a_disk_that_is_full,
-                  it_does_not_grow, killed_at_any_time)
+                  a_boot_that_is_not_known, killed_in_the_middle_of_a_line, a_damaged_account, a_second_service,
+                  a_disk_that_is_full, it_does_not_grow, killed_at_any_time)
