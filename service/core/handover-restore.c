@@ -323,7 +323,7 @@ static int restore_pause(Restore *t, WireReader *in) {
 
         if (in->failed || !is_full_pair(sender, target))
                 return -EBADMSG;
-        pause_add(sender->link, target->link, broadcast);
+        pause_restore(sender->link, target->link, broadcast);
         return 0;
 }
 

@@ -56,12 +56,10 @@ static void remove_pause(Pause *pause) {
         }
 }
 
-void pause_add(Link *sender, Link *target, bool broadcast) {
+void pause_restore(Link *sender, Link *target, bool broadcast) {
         Pause *pause;
 
-        if (sender->state != LINK_UP || (broadcast && target->skips_broadcasts))
-                return;
-        if (sender->leaving && has_room_to_leave(target))
+        if (sender->state != LINK_UP)
                 return;
         pause = find(sender, target);
         if (pause) {
@@ -79,6 +77,14 @@ void pause_add(Link *sender, Link *target, bool broadcast) {
         LIST_INSERT_HEAD(&sender->pauses, pause, of_sender);
         LIST_INSERT_HEAD(&target->pausing, pause, of_target);
         target->last_paused = sender;
+}
+
+void pause_add(Link *sender, Link *target, bool broadcast) {
+        if (broadcast && target->skips_broadcasts)
+                return;
+        if (sender->leaving && has_room_to_leave(target))
+                return;
+        pause_restore(sender, target, broadcast);
 }
 
 void pause_self(Link *l) {

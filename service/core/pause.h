@@ -9,6 +9,9 @@
  * bound for broadcasts. Does nothing if it waits for it already. Without memory for it, the sender just goes on once more. */
 void pause_add(Link *sender, Link *target, bool broadcast);
 
+/* The same for a pause that was there before a handover, whatever speaks against a new one. */
+void pause_restore(Link *sender, Link *target, bool broadcast);
+
 /* The service's own answers to it are more than it reads: not read from until it does. */
 void pause_self(Link *l);
 

@@ -66,7 +66,8 @@ static View view_of(const Conn *c) {
 }
 
 static bool views_are_equal(const View *a, const View *b) {
-        return a->is_open == b->is_open && a->is_paused == b->is_paused && a->state == b->state &&
+        /* Without memory for it nobody is paused, and goes on once more */
+        return a->is_open == b->is_open && (a->is_paused == b->is_paused || alloc_get_failed() > 0) && a->state == b->state &&
                a->session_state == b->session_state && a->id == b->id && a->n_tail == b->n_tail && a->n_queued == b->n_queued &&
                (a->n_queued == 0 || memcmp(a->queued, b->queued, a->n_queued) == 0);
 }

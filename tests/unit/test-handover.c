@@ -513,6 +513,29 @@ START_TEST(output_to_the_byte) {
 }
 END_TEST
 
+/* It has closed, and waits, though by now there would be room for what it has sent: no new pause would be made for that. */
+START_TEST(who_leaves_and_waits) {
+        a = fake_client(net, "a");
+        b = fake_client(net, "b");
+        fake_stop_taking(b);
+        for (size_t n = 0; n < FAKE_HIGH + LINK_LEAVING_BYTES + 20 * WIRE_FRAME_MAX; n += WIRE_FRAME_MAX)
+                fake_fill(a, b->id, WIRE_FRAME_MAX);
+        fake_close(a, LINK_EOF);
+        fake_net_run(net);
+        ck_assert(!LIST_EMPTY(&a->link->pauses));
+        fake_take(b, 10 * WIRE_FRAME_MAX);
+        fake_net_run(net);
+        ck_assert_uint_lt(b->link->outbox.n_kept, FAKE_HIGH + LINK_LEAVING_BYTES);
+        ck_assert(!LIST_EMPTY(&a->link->pauses));
+        fake_net_hand_over(net);
+        ck_assert(!LIST_EMPTY(&a->link->pauses));
+        fake_take(b, FAKE_UNLIMITED);
+        fake_net_run(net);
+        ck_assert_ptr_null(a->link);
+}
+END_TEST
+
 TEST_MAIN_FIXTURE("handover", setup, teardown, nothing, the_same_comes_out, all_goes_on, cut_short, any_byte_changed,
                   any_byte_changed_and_sealed, versions, more_than_is_known, less_than_is_known, of_the_first_version,
-                  other_descriptors, time_stands_still, other_settings, who_left_unheard, output_to_the_byte)
+                  other_descriptors, time_stands_still, other_settings, who_left_unheard, output_to_the_byte,
+                  who_leaves_and_waits)
