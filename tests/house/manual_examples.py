@@ -26,7 +26,7 @@ def examples(page):
 def main(root, *compiler):
     problems, n = [], 0
     with tempfile.TemporaryDirectory() as directory:
-        for path in sorted(glob.glob(os.path.join(root, "man", "direct_*.3"))):
+        for path in sorted(glob.glob(os.path.join(root, "man", "*direct*.3"))):
             name = os.path.basename(path)
             with open(path, encoding="utf-8") as file:
                 found = list(examples(file.read()))
