@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""org.directserver.DirectServer1(5) has the methods, signals and properties of the two interfaces with their types, as they stand in
-dbus/org.directserver.DirectServer1.xml (a test on the bus holds that against the service), and the errors and actions of
+"""org.directserver.DirectServer1(5) has the methods, signals and properties of the two interfaces with their types, as they stand
+in dbus/org.directserver.DirectServer1.xml (a test on the bus holds that against the service), and the errors and actions of
 dbus/names.h.
 
     members.py SOURCE_ROOT"""
