@@ -166,7 +166,7 @@ static int client_put_question(DirectClient *client, const Question *q) {
         header.length = (uint32_t) wire_writer_size(&w);
         r = sender_control(&client->sender, &header, payload);
         if (r >= 0)
-                client_output(client);
+                client_output_later(client);
         return r;
 }
 
@@ -314,7 +314,7 @@ void client_ask_watch(uint64_t id, bool on, bool is_gone, void *userdata) {
         /* Tag 0 is no question's: the answer is of no interest. Without memory, we get events that we do not want */
         if (sender_control(&client->sender, &(WireHeader) { .length = sizeof(payload), .type = WIRE_ASK, .kind = WIRE_ASK_WATCH },
                            payload) >= 0)
-                client_output(client);
+                client_output_later(client);
 }
 
 /* What becomes of a message to a name: `error` 0, it is sent to `id`. */
@@ -370,7 +370,7 @@ static void name_done(Question *q, void *userdata) {
                 if (r == 0) {
                         names_resolve(&client->names, name, id);
                         client_release_waiting(client, names_take_waiting(&client->names, name), name->text, id, 0);
-                        client_output(client);
+                        client_output_later(client);
                 } else
                         client_drop_name(client, name, r);
         }

@@ -261,7 +261,7 @@ uint64_t direct_get_sent(DirectClient *client);
 /* ---- Receiving ---- */
 
 /* With a handler, direct_process() hands each message to it (the handler owns it: direct_message_free()); without, messages wait
- * for direct_receive(). What a program does not take its senders keep: each may have some 128 KiB to 1 MiB under way. */
+ * for direct_receive(). What a program does not take its senders keep: each may have some 128 to 512 KiB under way. */
 typedef void (*DirectMessageHandler)(DirectClient *client, DirectMessage *message, void *userdata);
 int direct_set_message_handler(DirectClient *client, DirectMessageHandler handler, void *userdata);
 

@@ -17,10 +17,14 @@ uint64_t client_get_queued(const DirectClient *client) {
         return client->sender.n_queued + client->names.n_queued;
 }
 
-void client_output(DirectClient *client) {
+void client_output_later(DirectClient *client) {
         client->flush_is_due = true;
         if (client->output_since == USEC_NEVER)
                 client->output_since = usec_now();
+}
+
+void client_output(DirectClient *client) {
+        client_output_later(client);
         if (client->sender.n_fresh >= TRANSMIT_WRITE_SIZE && !client->link.is_blocked && !client->is_reading)
                 (void) client_write(client);
 }

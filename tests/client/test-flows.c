@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "client/client.h"
@@ -214,6 +215,24 @@ START_TEST(test_time_to_live) {
         ck_assert_uint_eq(direct_get_queued(client), 0);
         ck_assert_uint_eq(told.n, 1);
         ck_assert_uint_eq(n_events, 1);
+}
+END_TEST
+
+/* The session turns out to have ended while a name is asked for: a message to that name is refused, or its handler is told. */
+START_TEST(test_ended_while_asking) {
+        Told told = {};
+        int r;
+
+        fake_send_goodbye(&fake, WIRE_REASON_KICKED, 0, "enough");
+        ck_assert_int_eq(poll(&(struct pollfd) { .fd = client->link.fd, .events = POLLIN }, 1, 10000), 1);
+        ck_assert_int_eq(shutdown(client->link.fd, SHUT_WR), 0); /* so that writing fails */
+        client->sender.n_fresh = 1024 * 1024; /* as after much that a socket was too full for: there is reason to write at once */
+        r = direct_send_name_async(client, "somebody", 0, "x", 1, on_sent, &told);
+        fake_settle(client);
+        ck_assert_int_eq(r, 0);
+        ck_assert_uint_eq(told.n, 1);
+        ck_assert_int_eq(told.result, -ECONNRESET);
+        ck_assert_uint_eq(direct_get_queued(client), 0);
 }
 END_TEST
 
@@ -559,7 +578,7 @@ START_TEST(test_broadcast_file) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("client-flows", setup, teardown, test_again, test_away_and_gone, test_questions, test_credit,
+TEST_MAIN_FIXTURE("client-flows", setup, teardown, test_again, test_away_and_gone, test_questions, test_ended_while_asking, test_credit,
                   test_time_to_live, test_duplicates, test_taken, test_told_at_once, test_acknowledgement_comes_back,
                   test_link_lost, test_stream, test_broadcasts_kept, test_broadcasts_missed, test_broadcast_file,
                   test_broadcasts_baseline)
