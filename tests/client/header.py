@@ -7,13 +7,16 @@
 import subprocess
 import sys
 
-LANGUAGES = {"c": ("c99", "c11"), "c++": ("c++11", "c++17")}
+# c2x is what compilers that do not know C23 by its name call what they have of it
+LANGUAGES = {"c": ("c99", "c11", "c17", "c23", "c2x"), "c++": ("c++11", "c++14", "c++17", "c++20", "c++23")}
+PROBE = "int i;\n"
 
 
 def compile(text, compiler, language, *options):
     try:
         command = [compiler, "-x", language, "-fsyntax-only", *options, "-"]
-        return subprocess.run(command, input=text, text=True, check=False).returncode == 0
+        quiet = subprocess.DEVNULL if text == PROBE else None
+        return subprocess.run(command, input=text, text=True, check=False, stderr=quiet).returncode == 0
     except FileNotFoundError:
         return False
 
@@ -23,10 +26,13 @@ def main(header, *compilers):
     program = f'#include "{header}"\nint main(void) {{ return !direct_state_name(0); }}\n'
     for compiler in compilers:
         for language, standards in LANGUAGES.items():
-            if not compile("int i;\n", compiler, language):
+            if not compile(PROBE, compiler, language):
                 print(f"{compiler}: no {language} here")
                 continue
             for standard in standards:
+                if not compile(PROBE, compiler, language, f"-std={standard}"):
+                    print(f"{compiler}: no {standard} here")
+                    continue
                 ok = compile(program, compiler, language, f"-std={standard}", "-Wall", "-Wextra", "-Werror", "-pedantic")
                 print(f"{compiler}: {standard} {'ok' if ok else 'FAILED'}")
                 n_compiled += 1
