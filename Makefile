@@ -36,6 +36,7 @@ help:
 	@echo '               transfer of 8 GiB each; or less: NEMESIS_FAULTS=100'
 	@echo 'make herd      1,000 clients that lose their service at once and come back; or more: HERD=--clients=5000'
 	@echo 'make bench     the benchmarks'
+	@echo 'make rpm       the RPM packages of what is committed, into $(BUILD)/rpm/; RPMBUILD=--nocheck: without their tests'
 	@echo 'make abi       write client/libdirectclient.abi anew, and say what has changed (needs abidiff)'
 	@echo 'make install   install below PREFIX=$(PREFIX) (DESTDIR= for packagers)'
 	@echo 'make clean     remove the build directories'
@@ -115,6 +116,12 @@ bench: all
 abi: setup-check all
 	$(PYTHON) -B tests/client/abi.py client/libdirectclient.abi client/directclient.h $(BUILD)/client/libdirectclient.so --update
 
+setup-rpm:
+	@packaging/install-build-deps build rpm
+
+rpm: setup-rpm
+	packaging/rpm/build $(BUILD)/rpm $(RPMBUILD)
+
 install: all
 	meson install -C $(BUILD) --no-rebuild
 	@[ -n "$(DESTDIR)" ] || packaging/after-install
@@ -123,4 +130,4 @@ clean:
 	rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_FUZZ)
 
 .NOTPARALLEL:
-.PHONY: all help setup setup-check setup-asan setup-valgrind setup-fuzz demo check sanitize valgrind fuzz nemesis herd bench abi install clean
+.PHONY: all help setup setup-check setup-asan setup-valgrind setup-fuzz demo check sanitize valgrind fuzz nemesis herd bench abi setup-rpm rpm install clean
