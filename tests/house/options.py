@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""--version and --help work, --help and the manual page name the same options and commands, and so does the completion.
+"""--version and --help work, --help and the manual page name the same options and commands, and so do the completions.
 
-    options.py PROGRAM PAGE [COMPLETION]"""
+    options.py PROGRAM PAGE [COMPLETION]..."""
 
 import re
 import subprocess
@@ -36,7 +36,7 @@ def compare(what, left_name, left, right_name, right):
             [f"{what} {word} is in {right_name} and not in {left_name}" for word in sorted(right - left)])
 
 
-def main(program, page_path, completion_path=None):
+def main(program, page_path, *completion_paths):
     name = program.rsplit("/", 1)[-1]
     problems = []
 
@@ -63,12 +63,12 @@ def main(program, page_path, completion_path=None):
     if not options:
         problems.append("no option found in --help")
 
-    if completion_path:
+    for completion_path in completion_paths:
         with open(completion_path, encoding="utf-8") as file:
             completion = file.read()
         completed = set(re.findall(r"--[a-z][a-z-]*", re.sub(r"^\s*#.*$", "", completion, flags=re.MULTILINE)))
-        problems += [f"option {o} is not completed" for o in sorted(options - completed)]
-        problems += [f"command {w} is not completed" for w in sorted(words) if not re.search(rf"\b{w}\b", completion)]
+        problems += [f"option {o} is not completed by {completion_path}" for o in sorted(options - completed)]
+        problems += [f"command {w} is not completed by {completion_path}" for w in sorted(words) if not re.search(rf"\b{w}\b", completion)]
 
     for problem in problems:
         print(problem)
