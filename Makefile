@@ -39,6 +39,8 @@ help:
 	@echo 'make rpm       the RPM packages of what is committed, into $(BUILD)/rpm/; RPMBUILD=--nocheck: without their tests'
 	@echo 'make abi       write client/libdirectclient.abi anew, and say what has changed (needs abidiff)'
 	@echo 'make install   install below PREFIX=$(PREFIX) (DESTDIR= for packagers)'
+	@echo 'make deb       the Debian packages of what is committed, into $(BUILD)/deb/; DEB_BUILD_OPTIONS=nocheck: without their tests'
+	@echo 'make dist      the source archive of what is committed, and its checksum, into $(BUILD)/dist/'
 	@echo 'make clean     remove the build directories'
 
 setup:
@@ -55,6 +57,9 @@ setup-valgrind:
 
 setup-fuzz:
 	@packaging/install-build-deps build check fuzz
+
+setup-deb:
+	@packaging/install-build-deps build deb
 
 # Only a directory that is not set up yet is: options that were chosen by hand are kept
 $(BUILD)/build.ninja: | setup
@@ -126,8 +131,16 @@ install: all
 	meson install -C $(BUILD) --no-rebuild
 	@[ -n "$(DESTDIR)" ] || packaging/after-install
 
+# Where git and xz are, which is nearly everywhere, this needs nothing else
+dist:
+	@packaging/dist $(BUILD)/dist
+
+deb: setup-deb
+	@packaging/deb $(BUILD)/deb
+
 clean:
 	rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_FUZZ)
 
 .NOTPARALLEL:
-.PHONY: all help setup setup-check setup-asan setup-valgrind setup-fuzz demo check sanitize valgrind fuzz nemesis herd bench abi setup-rpm rpm install clean
+.PHONY: all help setup setup-check setup-asan setup-valgrind setup-fuzz setup-deb setup-rpm demo check sanitize valgrind fuzz nemesis herd \
+        bench abi install dist deb rpm clean
