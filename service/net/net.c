@@ -109,6 +109,7 @@ Net *net_free(Net *n) {
         stop_listening(n);
         while ((s = TAILQ_FIRST(&n->sockets))) {
                 TAILQ_REMOVE(&n->sockets, s, entry);
+                link_kill(s->link); /* it may live on in another service */
                 socket_free(s);
         }
         if (n->epoll_fd >= 0)
@@ -233,6 +234,83 @@ static void accept_links(Net *n, Listener *l) {
                 n->n_sockets++;
                 socket_update(s, n->epoll_fd);
         }
+}
+
+/* Handing over */
+
+int net_get_links(Net *n, NetLinks *ret_links) {
+        NetLinks links = NET_LINKS_NULL;
+        Socket *s;
+
+        links.links = calloc(n->n_sockets + 1, sizeof(*links.links));
+        links.fds = calloc(n->n_sockets + 1, sizeof(*links.fds));
+        links.marks = calloc(n->n_sockets + 1, sizeof(*links.marks));
+        if (!links.links || !links.fds || !links.marks) {
+                net_links_deinit(&links);
+                return -ENOMEM;
+        }
+        TAILQ_FOREACH(s, &n->sockets, entry) {
+                links.links[links.n] = s->link;
+                links.fds[links.n] = s->fd;
+                links.marks[links.n++] = s->was_reset ? NET_MARK_RESET : 0;
+        }
+        *ret_links = links;
+        return 0;
+}
+
+void net_links_deinit(NetLinks *links) {
+        free(links->links);
+        free(links->fds);
+        free(links->marks);
+        *links = NET_LINKS_NULL;
+}
+
+int net_passed_init(NetPassed *passed, const int *fds, const uint8_t *marks, size_t n) {
+        int r = 0;
+
+        *passed = (NetPassed) { .links = calloc(n + 1, sizeof(*passed->links)) };
+        if (!passed->links)
+                r = -ENOMEM;
+        for (size_t i = 0; i < n; i++) {
+                Socket *s;
+
+                if (r < 0) {
+                        close(fds[i]);
+                        continue;
+                }
+                r = socket_new_passed(fds[i], marks[i] & NET_MARK_RESET, &s);
+                if (r >= 0)
+                        passed->links[passed->n++] = (HandoverLink) { .userdata = s, .address = s->address, .principal = s->principal };
+        }
+        if (r < 0)
+                net_passed_deinit(passed);
+        return r;
+}
+
+void net_passed_deinit(NetPassed *passed) {
+        for (size_t i = 0; i < passed->n; i++) {
+                if (passed->links[i].ret_link)
+                        link_kill(passed->links[i].ret_link);
+                link_free(passed->links[i].ret_link);
+                socket_free(passed->links[i].userdata);
+        }
+        free(passed->links);
+        *passed = NET_PASSED_NULL;
+}
+
+void net_adopt(Net *n, NetPassed *passed) {
+        for (size_t i = 0; i < passed->n; i++) {
+                Socket *s = passed->links[i].userdata;
+
+                s->link = passed->links[i].ret_link;
+                if (!s->link) {
+                        socket_free(s);
+                        continue;
+                }
+                TAILQ_INSERT_TAIL(&n->sockets, s, entry);
+                n->n_sockets++;
+        }
+        passed->n = 0;
 }
 
 /* Links */

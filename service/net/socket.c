@@ -35,11 +35,10 @@ static void describe_local_peer(int fd, char text[static ADDRESS_TEXT_MAX], char
         snprintf(principal, 16, "uid:%u", ucred.uid);
 }
 
-int socket_new(int fd, const Address *peer, Router *router, Socket **ret_socket) {
+static int socket_alloc(int fd, const Address *peer, Socket **ret_socket) {
         char text[ADDRESS_TEXT_MAX], principal[16] = "";
         bool local = peer->storage.ss_family == AF_UNIX;
         Socket *s;
-        int r;
 
         if (local)
                 describe_local_peer(fd, text, principal);
@@ -53,6 +52,17 @@ int socket_new(int fd, const Address *peer, Router *router, Socket **ret_socket)
         *s = (Socket) { .kind = EVENT_SOCKET, .fd = fd, .local = local };
         memcpy(s->principal, principal, sizeof(principal));
         strcpy(s->address, text);
+        *ret_socket = s;
+        return 0;
+}
+
+int socket_new(int fd, const Address *peer, Router *router, Socket **ret_socket) {
+        Socket *s;
+        int r;
+
+        r = socket_alloc(fd, peer, &s);
+        if (r < 0)
+                return r;
         r = link_new(router, s, s->address, s->principal, &s->link);
         if (r < 0) {
                 socket_free(s);
@@ -60,6 +70,40 @@ int socket_new(int fd, const Address *peer, Router *router, Socket **ret_socket)
         }
         *ret_socket = s;
         return 0;
+}
+
+/* A peer that has been reset meanwhile has no address any more, but its end is still to be read. */
+static int find_peer(int fd, Address *ret) {
+        socklen_t size;
+        int type;
+
+        size = sizeof(type);
+        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM)
+                return -EINVAL;
+        *ret = (Address) { .size = sizeof(ret->storage) };
+        if (getsockname(fd, (struct sockaddr *) &ret->storage, &ret->size) < 0)
+                return -errno;
+        if (ret->storage.ss_family == AF_UNIX)
+                return 0;
+        *ret = (Address) { .size = sizeof(ret->storage) };
+        if (getpeername(fd, (struct sockaddr *) &ret->storage, &ret->size) < 0)
+                *ret = (Address) {};
+        return 0;
+}
+
+int socket_new_passed(int fd, bool was_reset, Socket **ret_socket) {
+        Address peer;
+        int r;
+
+        r = find_peer(fd, &peer);
+        if (r < 0) {
+                close(fd);
+                return r;
+        }
+        r = socket_alloc(fd, &peer, ret_socket);
+        if (r >= 0)
+                (*ret_socket)->write_broken = (*ret_socket)->was_reset = was_reset;
+        return r;
 }
 
 Socket *socket_free(Socket *s) {
