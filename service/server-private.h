@@ -33,6 +33,8 @@ struct Server {
         Router *router;
         Net *net;
         Bus *bus; /* NULL: none is wanted */
+        char **passed;          /* the names of what the manager has passed, beginning with SD_LISTEN_FDS_START */
+        size_t n_passed;
         const char **addresses; /* NULL-terminated; the texts are the data plane's */
         bool needs_ids;
         bool stopping;
@@ -46,6 +48,14 @@ extern const RouterOps server_ops;
 
 /* Takes ids from the state directory, if the router has asked for some. */
 int server_feed_ids(Server *s);
+
+/* Leaves all links for the next start, between two turns. 1: that is done, and nothing may be done to them any more; 0: there is no
+ * place for it; or a negative errno, which it has logged. */
+int server_hand_over(Server *s);
+
+/* Makes router and data plane of what was left by the service before. 1; or 0: there is nothing, or (it has said so) it is of no use, and
+ * closed. */
+int server_take_over(Server *s, const RouterConfig *config);
 
 /* For net_new(). */
 void server_out_of_descriptors(void *userdata);

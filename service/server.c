@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "service/core/share.h"
+#include "service/handover-store.h"
 #include "service/server-private.h"
 
 enum {
@@ -84,6 +85,8 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
                 return 0;
         s->stopping = true;
         sd_notify(false, "STOPPING=1");
+        if (info->ssi_signo == SIGTERM && server_hand_over(s) > 0)
+                return sd_event_exit(s->event, 0);
         log_full(LOG_INFO, 0, &(LogFields) { .message = LOG_MESSAGE_STOPPING }, "Stopping: %zu clients are told.",
                  s->router->sessions.n_members);
         net_stop(s->net);
@@ -195,24 +198,47 @@ static int listen_default(Server *s) {
         return 0;
 }
 
-static int listen_passed(Server *s, int n_fds) {
-        for (int i = 0; i < n_fds; i++)
-                if (net_listen_fd(s->net, SD_LISTEN_FDS_START + i) < 0)
-                        return log_error(-EINVAL, "Descriptor %d of the manager is not a listening stream socket.",
-                                         SD_LISTEN_FDS_START + i);
+/* What the manager passes are sockets to listen on, and what the service before has left. */
+static int find_passed(Server *s) {
+        int n;
+
+        n = sd_listen_fds_with_names(true, &s->passed);
+        if (n < 0)
+                return log_error(n, "What the manager has passed is not as it should be: %s.", strerror(-n));
+        s->n_passed = (size_t) n;
         return 0;
+}
+
+static bool is_to_listen_on(const Server *s, size_t i) {
+        return strcmp(s->passed[i], HANDOVER_STORE_NAME) != 0;
+}
+
+/* Returns how many there were. */
+static int listen_passed(Server *s) {
+        int n = 0;
+
+        for (size_t i = 0; i < s->n_passed; i++) {
+                int fd = SD_LISTEN_FDS_START + (int) i;
+
+                if (!is_to_listen_on(s, i))
+                        continue;
+                if (net_listen_fd(s->net, fd) < 0)
+                        return log_error(-EINVAL, "Descriptor %d of the manager is not a listening stream socket.", fd);
+                n++;
+        }
+        return n;
 }
 
 static int listen_all(Server *s, const Options *options) {
         const char *const *addresses = options->listen ? options->listen : (const char *const *) s->config.listen;
         int n_fds, r = 0;
 
-        n_fds = sd_listen_fds(true);
+        n_fds = listen_passed(s);
         if (n_fds > 0 && s->config.listen && s->config.listen[0])
                 log_full(LOG_WARNING, 0, NULL, "Listen= is left out: the manager has passed sockets (see directserver.socket).");
-        if (n_fds > 0)
-                r = listen_passed(s, n_fds);
-        else if (!addresses || !addresses[0])
+        if (n_fds < 0)
+                r = n_fds;
+        else if (n_fds == 0 && (!addresses || !addresses[0]))
                 r = listen_default(s);
         for (; r >= 0 && addresses && *addresses && (n_fds <= 0 || options->listen); addresses++)
                 r = listen_on(s, *addresses, LOG_ERR);
@@ -289,6 +315,8 @@ static int make_planes(Server *s) {
         uint8_t seed[ROUTER_SEED_SIZE];
         int r;
 
+        if (server_take_over(s, &config) > 0)
+                return 0;
         if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
                 return -EIO;
         r = router_new(&config, &server_ops, s, net_now(), seed, &s->router);
@@ -361,7 +389,9 @@ int server_new(const Options *options, Server **ret_server) {
         for (size_t i = 0; i < _SERVER_LIMIT_N; i++)
                 s->limits[i] = peer_limit;
         s->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC); /* without it, memory reads as 0 */
-        r = load_config(s, options);
+        r = find_passed(s);
+        if (r >= 0)
+                r = load_config(s, options);
         if (r >= 0)
                 r = open_state(s, options);
         if (r < 0)
@@ -396,6 +426,9 @@ Server *server_free(Server *s) {
         state_free(s->state);
         sd_event_unref(s->event);
         free(s->addresses);
+        for (size_t i = 0; i < s->n_passed; i++)
+                free(s->passed[i]);
+        free(s->passed);
         if (s->statm_fd >= 0)
                 close(s->statm_fd);
         config_deinit(&s->config);

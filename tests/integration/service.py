@@ -26,11 +26,16 @@ SKIP_STATUS = 77
 SANITIZER_REPORT = re.compile(r"ERROR: \w*Sanitizer|LeakSanitizer|runtime error:|WARNING: \w*Sanitizer")
 LISTENING = re.compile(r"Listening on (\S+?)\.?$")
 
-# Starts the service on a socket that somebody else holds and has bound, as the manager does.
-PASS_SOCKET = """import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
-os.execv(sys.argv[2], sys.argv[2:])"""
+# Starts the service on sockets that somebody else holds and has bound, and with what else is to be passed, as the manager does.
+PASS_DESCRIPTORS = """import fcntl, os, sys
+fds = [int(fd) for fd in sys.argv[1].split(",")]
+copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in fds]
+for fd in fds:
+    os.set_inheritable(fd, False)
+for i, fd in enumerate(copies):
+    os.dup2(fd, 3 + i)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(fds)), "LISTEN_FDNAMES": sys.argv[2]}
+os.execv(sys.argv[3], sys.argv[3:])"""
 
 # What a round trip may take beside a transfer on a small, shared machine, in seconds.
 PROMPT = 5.0 if SANITIZED else 1.0
@@ -76,13 +81,15 @@ class Service:
         command = [os.environ["DIRECTSERVER_EXECUTABLE"], f"--config={path}", f"--bus={self.bus}",
                    f"--state-directory={self.state}",
                    *(f"--listen={places[kind]}" for kind in self.listen if kind in places)]
-        if self.listener:
-            command = [sys.executable, "-c", PASS_SOCKET, str(self.listener.fileno()), *command]
+        passed = self.descriptors()
+        if passed:
+            command = [sys.executable, "-c", PASS_DESCRIPTORS, ",".join(str(fd) for fd, _ in passed),
+                       ":".join(name for _, name in passed), *command]
         environment = {k: v for k, v in os.environ.items() if k not in ("JOURNAL_STREAM", "NOTIFY_SOCKET", "STATE_DIRECTORY")}
         self.lines = []
         self.changed = threading.Condition()
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                        pass_fds=[self.listener.fileno()] if self.listener else (),
+                                        pass_fds=[fd for fd, _ in passed],
                                         env=environment | self.environment, preexec_fn=self._limit)
         self.reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self.reader.start()
@@ -90,6 +97,10 @@ class Service:
             pattern = {"tcp": r"127\.0\.0\.1:", "held": r"127\.0\.0\.1:", "tcp6": r"\[::1\]:", "any": r"0\.0\.0\.0:", "unix": "unix:"}[kind]
             line = self.wait_line(rf"Listening on {pattern}")
             setattr(self, kind, LISTENING.search(line).group(1))
+
+    def descriptors(self):
+        """What it is started with, and the names of that."""
+        return [(self.listener.fileno(), "directserver")] if self.listener else []
 
     def _limit(self):
         """The limits that a login gives, whatever this process has raised its own to; or the few descriptors of the test."""
