@@ -2,10 +2,7 @@
 
 /* Hands all links over to the next start of the service, and takes them over from the one before: the router's state (core/handover.h) and
  * the data plane's descriptors go through the manager's store (handover-store.h). Nothing is flushed for it: what the kernel does not take
- * is part of the state, and clients wait only for the start of a program.
- *
- * It is not asked whether a successor will come. When the service is stopped for good the manager drops what it keeps, and clients see the
- * end of their links, as when it was killed. */
+ * is part of the state, and clients wait only for the start of a program. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -70,8 +67,6 @@ int server_hand_over(Server *s) {
         NetLinks links;
         int r;
 
-        if (!handover_store_is_available())
-                return 0;
         net_turn(s->net); /* so that nothing is borrowed, or waits to be told */
         router_set_now(s->router, net_now());
         r = net_get_links(s->net, &links);

@@ -9,6 +9,7 @@
 #include "service/options.h"
 #include "service/server.h"
 #include "service/state.h"
+#include "service/unit-job.h"
 
 /* One kind of line that peers can cause */
 typedef enum ServerLimit {
@@ -37,6 +38,7 @@ struct Server {
         size_t n_passed;
         const char **addresses; /* NULL-terminated; the texts are the data plane's */
         bool needs_ids;
+        UnitJob *unit_job;      /* told to stop, and asking why */
         bool stopping;
         uint64_t armed_usec; /* what the deadline source is set to */
         uint64_t awake_usec; /* since when the loop has not slept */
@@ -49,8 +51,8 @@ extern const RouterOps server_ops;
 /* Takes ids from the state directory, if the router has asked for some. */
 int server_feed_ids(Server *s);
 
-/* Leaves all links for the next start, between two turns. 1: that is done, and nothing may be done to them any more; 0: there is no
- * place for it; or a negative errno, which it has logged. */
+/* Leaves all links for the next start, between two turns. Returns 1: that is done, and nothing may be done to them any more; or a negative
+ * errno, which it has logged. */
 int server_hand_over(Server *s);
 
 /* Makes router and data plane of what was left by the service before. 1; or 0: there is nothing, or (it has said so) it is of no use, and

@@ -78,15 +78,8 @@ static int on_stop_timeout(sd_event_source *source, uint64_t usec, void *userdat
         return sd_event_exit(sd_event_source_get_event(source), 0);
 }
 
-static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
-        Server *s = userdata;
-
-        if (s->stopping)
-                return 0;
+static int say_goodbye(Server *s) {
         s->stopping = true;
-        sd_notify(false, "STOPPING=1");
-        if (info->ssi_signo == SIGTERM && server_hand_over(s) > 0)
-                return sd_event_exit(s->event, 0);
         log_full(LOG_INFO, 0, &(LogFields) { .message = LOG_MESSAGE_STOPPING }, "Stopping: %zu clients are told.",
                  s->router->sessions.n_members);
         net_stop(s->net);
@@ -94,6 +87,32 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
         poke(s);
         sd_event_source_set_time(s->stop_source, net_now() + STOP_USEC);
         return sd_event_source_set_enabled(s->stop_source, SD_EVENT_ONESHOT);
+}
+
+/* When it is not known whether there is a successor, connections are left for it: without one they end when the manager drops them. */
+static void on_unit_job(void *userdata, UnitJobAnswer answer) {
+        Server *s = userdata;
+        int r;
+
+        if (answer != UNIT_JOB_STOP && server_hand_over(s) > 0)
+                r = sd_event_exit(s->event, 0);
+        else
+                r = say_goodbye(s);
+        if (r < 0)
+                log_error(r, "Can't stop: %s.", strerror(-r));
+}
+
+static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        Server *s = userdata;
+
+        if (s->stopping || s->unit_job)
+                return 0;
+        sd_notify(false, "STOPPING=1");
+        if (!handover_store_is_available() || info->ssi_signo != SIGTERM)
+                return say_goodbye(s);
+        if (unit_job_new(s->event, s->config.bus, on_unit_job, s, &s->unit_job) < 0)
+                on_unit_job(s, UNIT_JOB_UNKNOWN);
+        return 0;
 }
 
 static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
@@ -417,6 +436,7 @@ int server_new(const Options *options, Server **ret_server) {
 Server *server_free(Server *s) {
         if (!s)
                 return NULL;
+        unit_job_free(s->unit_job);
         s->bus = bus_free(s->bus); /* links that go with the data plane are none of its business */
         sd_event_source_unref(s->stop_source);
         sd_event_source_unref(s->deadline_source);
