@@ -90,6 +90,8 @@ int unit_job_new(sd_event *event, BusKind kind, UnitJobHandler handler, void *us
         job->userdata = userdata;
         r = kind == BUS_USER ? sd_bus_open_user(&job->bus) : sd_bus_open_system(&job->bus);
         if (r >= 0)
+                r = sd_bus_set_close_on_exit(job->bus, false); /* it would wait for a bus that is stuck */
+        if (r >= 0)
                 r = sd_bus_attach_event(job->bus, event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
                 r = sd_bus_call_method_async(job->bus, NULL, MANAGER, "/org/freedesktop/systemd1", MANAGER ".Manager", "GetUnitByPID",
