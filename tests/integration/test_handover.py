@@ -188,6 +188,17 @@ class Traffic(HandoverTest):
         watcher.expect_presence(WENT_AWAY, other.id)
         self.assertEqual(self.client(resume=other.welcome).id, other.id)
 
+    def test_reset_that_was_seen(self):
+        """The kernel tells a reset once, so that the service before has to pass on that it was told."""
+        watcher, other = self.client("watcher"), self.client("other")
+        watcher.watch(other.id)
+        self.service.stop()
+        self.service.repack(lambda state, links: (state, [[b"\0\1", links[0][1]]]))
+        other.close()
+        self.service.start()
+        watcher.expect_presence(WENT_AWAY, other.id)
+        self.assertEqual(self.client(resume=other.welcome).id, other.id)
+
     def test_many(self):
         n = 500 if SANITIZED else 5000
         self.need_descriptors(2 * n + 200)
