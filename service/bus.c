@@ -191,6 +191,10 @@ static int bus_connect(Bus *bus) {
                                   : sd_bus_open_system_with_description(&bus->sd_bus, "directserver");
         if (r < 0)
                 return r;
+        /* At the end of the event loop it would wait for a bus that is stuck, to say what nobody waits for any more. */
+        r = sd_bus_set_close_on_exit(bus->sd_bus, false);
+        if (r < 0)
+                return r;
         r = sd_bus_attach_event(bus->sd_bus, bus->event, BUS_PRIORITY);
         if (r < 0)
                 return r;

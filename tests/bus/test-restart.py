@@ -64,6 +64,18 @@ class RestartTest(BusTest):
 
     def test_bus_that_is_stuck(self):
         """It must not keep the service from its end."""
+        self.stuck_at_the_end()
+
+    def test_bus_that_is_stuck_from_the_beginning(self):
+        self.service.kill()
+        self.client.close()
+        self.bus.process.send_signal(19)
+        self.service.start()
+        self.client = direct1.Client(self.service.held)
+        self.addCleanup(self.client.close)
+        self.stuck_at_the_end()
+
+    def stuck_at_the_end(self):
         self.bus.process.send_signal(19)
         self.addCleanup(self.bus.process.send_signal, 18)
         self.service.stop()
