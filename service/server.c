@@ -223,7 +223,7 @@ static int find_passed(Server *s) {
 
         n = sd_listen_fds_with_names(true, &s->passed);
         if (n < 0)
-                return log_error(n, "What the manager has passed is not as it should be: %s.", strerror(-n));
+                return log_error(n, "Can't take what the manager has passed: %s.", strerror(-n));
         s->n_passed = (size_t) n;
         return 0;
 }
