@@ -91,6 +91,26 @@ static int restore(Server *s, const RouterConfig *config, const HandoverStored *
                                 passed->links, passed->n, &s->router);
 }
 
+/* The account of who may resume has been lost between the two services, but the router knows who is there. */
+static void mend_account(Server *s) {
+        const Router *r = s->router;
+        const Sessions *ss = &r->sessions;
+        int e = 0;
+
+        if (state_get_loss(s->state) == STATE_LOSS_NONE)
+                return;
+        for (size_t i = 0; e >= 0 && i < r->former.n; i++)
+                e = state_add_resumable(s->state, r->former.ranges[i]);
+        for (size_t i = 0; e >= 0 && i < ss->n_members; i++)
+                if (!idranges_has(&r->former, ss->members[i]->id))
+                        e = state_add_resumable(s->state, (IdRange) { ss->members[i]->id, ss->members[i]->id + 1 });
+        if (e >= 0 && r->next_id < r->end_id)
+                e = state_add_resumable(s->state, (IdRange) { r->next_id, r->end_id });
+        if (e >= 0 && r->spare_first < r->spare_end)
+                e = state_add_resumable(s->state, (IdRange) { r->spare_first, r->spare_end });
+        (void) state_settle(s->state); /* without it they can't resume, as was said */
+}
+
 static int adopt(Server *s, const RouterConfig *config, const HandoverStored *stored, NetPassed *passed) {
         int r;
 
@@ -100,6 +120,7 @@ static int adopt(Server *s, const RouterConfig *config, const HandoverStored *st
         r = net_new(s->router, s->config.kernel_timeout_usec, server_out_of_descriptors, s, &s->net);
         if (r >= 0) {
                 net_adopt(s->net, passed);
+                mend_account(s);
                 log_info("Took over %" PRIu64 " connections of %zu clients.", s->router->n_links, s->router->sessions.n_members);
         }
         return r;

@@ -360,6 +360,10 @@ StateLoss state_get_loss(const State *s) {
         return s->loss;
 }
 
+int state_add_resumable(State *s, IdRange ids) {
+        return state_account_add(&s->account, ids);
+}
+
 void state_end_ids(State *s, IdRange ids) {
         state_account_end(&s->account, ids);
 }

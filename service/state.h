@@ -32,6 +32,9 @@ int state_reserve_ids(State *state, uint64_t n, uint64_t *ret_first);
 const IdRanges *state_get_resumable(const State *state);
 StateLoss state_get_loss(const State *state);
 
+/* These ids were reserved before, and may resume although the account says nothing of them. Returns 0, or -ENOMEM. */
+int state_add_resumable(State *state, IdRange ids);
+
 /* These ids may not resume any more. What is final when state_settle() returns: see state_account_settle(). */
 void state_end_ids(State *state, IdRange ids);
 int state_settle(State *state);

@@ -52,6 +52,8 @@ class Service:
     """A running service. tcp and unix are its addresses, as direct1.open_socket() takes them. With listen=("held",) it gets a
     socket that stays: its address `held` is the same after each start, and who connects meanwhile waits."""
 
+    prefix = ()  # of the command line
+
     def __init__(self, config=None, nofile=None, environment=None, listen=("tcp", "unix"), state=None, bus="none"):
         self.directory = tempfile.mkdtemp(prefix="directserver-")
         self.config = QUIET | (config or {})
@@ -78,7 +80,7 @@ class Service:
             f.write("[Server]\n" + "".join(f"{key}={value}\n" for key, value in self.config.items()))
 
         places = {"tcp": "127.0.0.1:0", "tcp6": "[::1]:0", "any": "0.0.0.0:0", "unix": f"unix:{self.directory}/socket"}
-        command = [os.environ["DIRECTSERVER_EXECUTABLE"], f"--config={path}", f"--bus={self.bus}",
+        command = [*self.prefix, os.environ["DIRECTSERVER_EXECUTABLE"], f"--config={path}", f"--bus={self.bus}",
                    f"--state-directory={self.state}",
                    *(f"--listen={places[kind]}" for kind in self.listen if kind in places)]
         passed = self.descriptors()

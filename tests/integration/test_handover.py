@@ -178,6 +178,20 @@ class Traffic(HandoverTest):
         again = self.client(resume=client.welcome)
         self.assertEqual(again.id, client.id)
 
+    def test_account_lost_between_the_two(self):
+        """Who is taken over may resume later, also if the file that said so has gone."""
+        client = self.client("worker")
+        self.service.stop()
+        os.unlink(os.path.join(self.service.state, "resumable"))
+        self.service.start()
+        client.ping()
+        later = self.client("later")
+        self.service.kill()
+        self.service.start()
+        for old in (client, later):
+            old.expect_closed()
+            self.assertEqual(self.client(resume=old.welcome).id, old.id)
+
     def test_reset_before(self):
         """A client whose link was reset may resume, whoever of the two services has seen that."""
         watcher, other = self.client("watcher"), self.client("other")
