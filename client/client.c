@@ -113,15 +113,16 @@ void client_taken(DirectClient *client, DirectMessage *message) {
                 client->output_since = usec_now(); /* the acknowledgement */
 }
 
-bool client_pauses(const DirectClient *client) {
-        return usec_now() - client->taken_at > CLIENT_PAUSE_USEC;
+bool client_pauses(const DirectClient *client, uint64_t now) {
+        return now - client->taken_at > CLIENT_PAUSE_USEC;
 }
 
 void client_taken_from_inbox(DirectClient *client, DirectMessage *message) {
-        bool is_slow = client_pauses(client);
+        uint64_t now = usec_now();
+        bool is_slow = client_pauses(client, now);
 
         client_taken(client, message);
-        client->taken_at = usec_now();
+        client->taken_at = now;
         /* That of a request goes out with its reply: nobody can be told earlier that it was dealt with */
         if (!message->is_request && (is_slow || !client->inbox.messages.first) && intake_is_due(&client->intake) &&
             client->session.state == SESSION_UP && !client->link.is_blocked)

@@ -90,7 +90,7 @@ void client_put_off_long(DirectClient *client);
 void client_taken(DirectClient *client, DirectMessage *message);
 
 /* The program spends more time with a message than a write costs: acknowledgements do not wait for its next. */
-bool client_pauses(const DirectClient *client);
+bool client_pauses(const DirectClient *client, uint64_t now);
 
 /* The same as client_taken() for one of the inbox. If the program pauses, or it is the last for now, its sender is told before
  * the program has it, who knows for how long. */

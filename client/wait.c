@@ -275,7 +275,7 @@ static int client_ask_and_wait(DirectClient *client, QuestionKind kind, uint64_t
 
 int direct_call(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size, uint64_t timeout_usec,
                 DirectMessage **ret_reply) {
-        bool pauses = client && client_pauses(client);
+        bool pauses = client && client_pauses(client, usec_now());
         Answer answer = {};
         Question *q;
         int r;
