@@ -15,10 +15,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "client/util.h"
 #include "protocol/framer.h"
 #include "tests/client/fake.h"
 
 enum { FAKE_PATIENCE_MS = 20000 };
+
+void fake_on_event(DirectClient *client, const DirectEvent *event, void *userdata) {
+        FakeEvents *told = userdata;
+
+        if (told->without_links && (event->type == DIRECT_EVENT_CONNECTED || event->type == DIRECT_EVENT_DISCONNECTED))
+                return;
+        ck_assert_uint_lt(told->n, N_ELEMENTS(told->events));
+        told->events[told->n++] = *event;
+}
 
 void fake_init(Fake *fake) {
         struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };

@@ -23,6 +23,15 @@ typedef struct FakeFrame {
         uint8_t payload[WIRE_PAYLOAD_MAX];
 } FakeFrame;
 
+/* What a program was told: for fake_on_event(), whose userdata this is */
+typedef struct FakeEvents {
+        DirectEvent events[64];
+        size_t n;
+        bool without_links; /* CONNECTED and DISCONNECTED are not kept */
+} FakeEvents;
+
+void fake_on_event(DirectClient *client, const DirectEvent *event, void *userdata);
+
 void fake_init(Fake *fake);
 void fake_deinit(Fake *fake);
 

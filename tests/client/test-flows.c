@@ -16,22 +16,14 @@
 static Fake fake;
 static FakeFrame frame;
 static DirectClient *client;
-static DirectEvent events[64];
-static size_t n_events;
-
-static void on_event(DirectClient *c, const DirectEvent *event, void *userdata) {
-        if (event->type == DIRECT_EVENT_CONNECTED || event->type == DIRECT_EVENT_DISCONNECTED)
-                return;
-        ck_assert_uint_lt(n_events, N_ELEMENTS(events));
-        events[n_events++] = *event;
-}
+static FakeEvents seen;
 
 static void setup(void) {
         fake_init(&fake);
-        n_events = 0;
+        seen = (FakeEvents) { .without_links = true };
         ck_assert_int_eq(direct_client_new(&client), 0);
         fake_connect(&fake, client);
-        direct_set_event_handler(client, on_event, NULL);
+        direct_set_event_handler(client, fake_on_event, &seen);
 }
 
 static void teardown(void) {
@@ -89,7 +81,7 @@ START_TEST(test_again) {
                 ck_assert_int_eq(told[i].result, 0);
         }
         ck_assert_uint_eq(direct_get_queued(client), 0);
-        ck_assert_uint_eq(n_events, 0);
+        ck_assert_uint_eq(seen.n, 0);
 }
 END_TEST
 
@@ -108,11 +100,11 @@ START_TEST(test_away_and_gone) {
         fake_settle(client);
         ck_assert_uint_eq(told.n, 1);
         ck_assert_int_eq(told.result, -ENXIO);
-        ck_assert_uint_eq(n_events, 1);
-        ck_assert_int_eq(events[0].type, DIRECT_EVENT_UNDELIVERED);
-        ck_assert_int_eq(events[0].error, -ENXIO);
-        ck_assert_uint_eq(events[0].id, 2);
-        ck_assert_uint_eq(events[0].count, 1);
+        ck_assert_uint_eq(seen.n, 1);
+        ck_assert_int_eq(seen.events[0].type, DIRECT_EVENT_UNDELIVERED);
+        ck_assert_int_eq(seen.events[0].error, -ENXIO);
+        ck_assert_uint_eq(seen.events[0].id, 2);
+        ck_assert_uint_eq(seen.events[0].count, 1);
         ck_assert_uint_eq(direct_get_queued(client), 0);
 }
 END_TEST
@@ -193,17 +185,17 @@ START_TEST(test_time_to_live) {
         options.userdata = &told;
         ck_assert_int_eq(direct_send_with(client, 2, 0, "3", 1, &options, sizeof(options)), 0);
         ck_assert_int_eq(direct_send(client, 2, 0, "4", 1), 0);
-        while (told.n == 0 || n_events == 0) {
+        while (told.n == 0 || seen.n == 0) {
                 struct pollfd pollfd = { .fd = direct_get_fd(client), .events = POLLIN };
 
                 ck_assert_int_eq(poll(&pollfd, 1, 20000), 1);
                 ck_assert_int_ge(direct_process(client), 0);
         }
         ck_assert_int_eq(told.result, -ETIME);
-        ck_assert_int_eq(events[0].type, DIRECT_EVENT_UNDELIVERED);
-        ck_assert_int_eq(events[0].error, -ETIME);
-        ck_assert_uint_eq(events[0].id, 2);
-        ck_assert_uint_eq(events[0].count, 1);
+        ck_assert_int_eq(seen.events[0].type, DIRECT_EVENT_UNDELIVERED);
+        ck_assert_int_eq(seen.events[0].error, -ETIME);
+        ck_assert_uint_eq(seen.events[0].id, 2);
+        ck_assert_uint_eq(seen.events[0].count, 1);
         fake_send_presence(&fake, WIRE_EVENT_BACK, 0, 2, "peer");
         for (unsigned i = 1; i <= 2; i++) {
                 fake_expect(&fake, client, WIRE_DATA, &frame);
@@ -214,7 +206,7 @@ START_TEST(test_time_to_live) {
         fake_settle(client);
         ck_assert_uint_eq(direct_get_queued(client), 0);
         ck_assert_uint_eq(told.n, 1);
-        ck_assert_uint_eq(n_events, 1);
+        ck_assert_uint_eq(seen.n, 1);
 }
 END_TEST
 
@@ -411,7 +403,7 @@ START_TEST(test_acknowledgement_comes_back) {
         fake_expect_watch(&fake, client, 2, &frame);
         expect_ack(2, 1, 1);
         expect_none();
-        ck_assert_uint_eq(n_events, 0);
+        ck_assert_uint_eq(seen.n, 0);
 }
 END_TEST
 
@@ -524,10 +516,10 @@ START_TEST(test_broadcasts_missed) {
         send_broadcast(5, 6, true);
         receive_number(6);
         fake_settle(client);
-        ck_assert_uint_eq(n_events, 1);
-        ck_assert_int_eq(events[0].type, DIRECT_EVENT_LOST);
-        ck_assert_uint_eq(events[0].id, 5);
-        ck_assert_uint_eq(events[0].count, 1);
+        ck_assert_uint_eq(seen.n, 1);
+        ck_assert_int_eq(seen.events[0].type, DIRECT_EVENT_LOST);
+        ck_assert_uint_eq(seen.events[0].id, 5);
+        ck_assert_uint_eq(seen.events[0].count, 1);
         send_range(WIRE_LOST, 5, 1, 100); /* of what was never missed */
         expect_none();
 
@@ -543,9 +535,9 @@ START_TEST(test_broadcasts_missed) {
         /* Their sender is gone */
         fake_send_presence(&fake, WIRE_EVENT_LEFT, WIRE_REASON_DIED, 5, "peer");
         fake_settle(client);
-        ck_assert_uint_eq(n_events, 2);
-        ck_assert_int_eq(events[1].type, DIRECT_EVENT_LOST);
-        ck_assert_uint_eq(events[1].count, 2);
+        ck_assert_uint_eq(seen.n, 2);
+        ck_assert_int_eq(seen.events[1].type, DIRECT_EVENT_LOST);
+        ck_assert_uint_eq(seen.events[1].count, 2);
 }
 END_TEST
 
@@ -559,7 +551,7 @@ START_TEST(test_broadcasts_baseline) {
         receive_number(11);
         receive_none();
         expect_none();
-        ck_assert_uint_eq(n_events, 0);
+        ck_assert_uint_eq(seen.n, 0);
 }
 END_TEST
 
@@ -578,7 +570,7 @@ START_TEST(test_broadcast_file) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("client-flows", setup, teardown, test_again, test_away_and_gone, test_questions, test_ended_while_asking, test_credit,
-                  test_time_to_live, test_duplicates, test_taken, test_told_at_once, test_acknowledgement_comes_back,
-                  test_link_lost, test_stream, test_broadcasts_kept, test_broadcasts_missed, test_broadcast_file,
-                  test_broadcasts_baseline)
+TEST_MAIN_FIXTURE("client-flows", setup, teardown, test_again, test_away_and_gone, test_questions, test_ended_while_asking,
+                  test_credit, test_time_to_live, test_duplicates, test_taken, test_told_at_once,
+                  test_acknowledgement_comes_back, test_link_lost, test_stream, test_broadcasts_kept, test_broadcasts_missed,
+                  test_broadcast_file, test_broadcasts_baseline)

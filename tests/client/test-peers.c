@@ -14,20 +14,14 @@
 static Fake fake;
 static FakeFrame frame;
 static DirectClient *client;
-static DirectEvent events[64];
-static size_t n_events;
-
-static void on_event(DirectClient *c, const DirectEvent *event, void *userdata) {
-        ck_assert_uint_lt(n_events, N_ELEMENTS(events));
-        events[n_events++] = *event;
-}
+static FakeEvents seen;
 
 static void setup(void) {
         fake_init(&fake);
-        n_events = 0;
+        seen = (FakeEvents) {};
         ck_assert_int_eq(direct_client_new(&client), 0);
         fake_connect(&fake, client);
-        direct_set_event_handler(client, on_event, NULL);
+        direct_set_event_handler(client, fake_on_event, &seen);
 }
 
 static void teardown(void) {
@@ -208,14 +202,14 @@ START_TEST(test_names) {
         /* The client leaves: its name is not its name any more */
         fake_send_presence(&fake, WIRE_EVENT_LEFT, WIRE_REASON_DIED, 4, "peer");
         fake_settle(client);
-        ck_assert_uint_eq(n_events, 0); /* the program did not ask to be told */
+        ck_assert_uint_eq(seen.n, 0); /* the program did not ask to be told */
         ck_assert_int_eq(direct_send_name(client, "peer", 0, "4", 1), 0);
         expect_ask(WIRE_ASK_RESOLVE);
         answer_resolve(0);
         fake_settle(client);
-        ck_assert_uint_eq(n_events, 1);
-        ck_assert_int_eq(events[0].type, DIRECT_EVENT_UNDELIVERED);
-        ck_assert_int_eq(events[0].error, -ENXIO);
+        ck_assert_uint_eq(seen.n, 1);
+        ck_assert_int_eq(seen.events[0].type, DIRECT_EVENT_UNDELIVERED);
+        ck_assert_int_eq(seen.events[0].error, -ENXIO);
         ck_assert_uint_eq(direct_get_queued(client), 0);
 }
 END_TEST
@@ -228,11 +222,11 @@ START_TEST(test_names_bounce) {
         fake_expect(&fake, client, WIRE_DATA, &frame);
         bounce(WIRE_BOUNCE_NO_CLIENT, &frame);
         fake_settle(client);
-        ck_assert_uint_eq(n_events, 1);
-        ck_assert_int_eq(events[0].type, DIRECT_EVENT_UNDELIVERED);
-        ck_assert_int_eq(events[0].error, -ENXIO);
-        ck_assert_uint_eq(events[0].id, 4);
-        ck_assert_uint_eq(events[0].count, 1);
+        ck_assert_uint_eq(seen.n, 1);
+        ck_assert_int_eq(seen.events[0].type, DIRECT_EVENT_UNDELIVERED);
+        ck_assert_int_eq(seen.events[0].error, -ENXIO);
+        ck_assert_uint_eq(seen.events[0].id, 4);
+        ck_assert_uint_eq(seen.events[0].count, 1);
         ck_assert_uint_eq(direct_get_queued(client), 0);
         ck_assert_int_eq(direct_send_name(client, "peer", 0, "2", 1), 0);
         expect_ask(WIRE_ASK_RESOLVE);
@@ -314,7 +308,7 @@ START_TEST(test_calls) {
         fake_settle(client);
         ck_assert_int_eq(fourth.result, -EREMOTEIO);
         ck_assert_str_eq(fourth.text, "no");
-        ck_assert_uint_eq(n_events, 0);
+        ck_assert_uint_eq(seen.n, 0);
 }
 END_TEST
 
@@ -329,7 +323,7 @@ START_TEST(test_call_of_nobody) {
         fake_settle(client);
         ck_assert_uint_eq(told.n, 1);
         ck_assert_int_eq(told.result, -ENXIO);
-        ck_assert_uint_eq(n_events, 0);
+        ck_assert_uint_eq(seen.n, 0);
 }
 END_TEST
 
@@ -372,18 +366,18 @@ START_TEST(test_presence) {
                 fake_send_presence(&fake, kinds[i].wire, WIRE_REASON_DIED, 4, "peer");
         fake_send_presence(&fake, 77, 0, 4, "peer"); /* of a later version */
         fake_settle(client);
-        ck_assert_uint_eq(n_events, N_ELEMENTS(kinds));
+        ck_assert_uint_eq(seen.n, N_ELEMENTS(kinds));
         for (size_t i = 0; i < N_ELEMENTS(kinds); i++) {
-                ck_assert_int_eq(events[i].type, kinds[i].type);
-                ck_assert_uint_eq(events[i].id, 4);
-                ck_assert_uint_eq(events[i].epoch, 11);
-                ck_assert_int_eq(events[i].reason, DIRECT_REASON_DIED);
+                ck_assert_int_eq(seen.events[i].type, kinds[i].type);
+                ck_assert_uint_eq(seen.events[i].id, 4);
+                ck_assert_uint_eq(seen.events[i].epoch, 11);
+                ck_assert_int_eq(seen.events[i].reason, DIRECT_REASON_DIED);
         }
         ck_assert_int_eq(direct_watch(client, 0, 0), 0);
         expect_watch(0, false);
         fake_send_presence(&fake, WIRE_EVENT_JOINED, 0, 5, "late");
         fake_settle(client);
-        ck_assert_uint_eq(n_events, N_ELEMENTS(kinds));
+        ck_assert_uint_eq(seen.n, N_ELEMENTS(kinds));
 }
 END_TEST
 
@@ -400,9 +394,9 @@ START_TEST(test_watch_states) {
                 watches_renew(&client->watches);
                 client_settle(client);
         }
-        ck_assert_uint_eq(n_events, N_ELEMENTS(types));
+        ck_assert_uint_eq(seen.n, N_ELEMENTS(types));
         for (size_t i = 0; i < N_ELEMENTS(types); i++)
-                ck_assert_int_eq(events[i].type, types[i]);
+                ck_assert_int_eq(seen.events[i].type, types[i]);
 }
 END_TEST
 
@@ -428,9 +422,9 @@ START_TEST(test_bounced_stream) {
         fake_settle(client);
         ck_assert_uint_eq(told.n, 1);
         ck_assert_int_eq(told.result, -ENXIO);
-        ck_assert_uint_eq(n_events, 1);
-        ck_assert_int_eq(events[0].type, DIRECT_EVENT_UNDELIVERED);
-        ck_assert_uint_eq(events[0].id, 5);
+        ck_assert_uint_eq(seen.n, 1);
+        ck_assert_int_eq(seen.events[0].type, DIRECT_EVENT_UNDELIVERED);
+        ck_assert_uint_eq(seen.events[0].id, 5);
 }
 END_TEST
 
@@ -460,14 +454,14 @@ START_TEST(test_bounces) {
         fake_settle(client);
         ck_assert_uint_eq(overloaded.n, 1);
         ck_assert_int_eq(overloaded.result, 0);
-        ck_assert_uint_eq(n_events, 0);
+        ck_assert_uint_eq(seen.n, 0);
 
         ck_assert_int_eq(direct_send_with(client, 5, 0, "3", 1, &once, sizeof(once)), 0);
         fake_expect_data(&fake, client, &frame);
         bounce(WIRE_BOUNCE_AWAY, &frame);
         fake_settle(client);
-        ck_assert_uint_eq(n_events, 1);
-        ck_assert_int_eq(events[0].error, -EHOSTDOWN);
+        ck_assert_uint_eq(seen.n, 1);
+        ck_assert_int_eq(seen.events[0].error, -EHOSTDOWN);
 }
 END_TEST
 
