@@ -30,6 +30,7 @@ help:
 	@echo 'make demo      watch a computation run through a private service; sets up the machine first'
 	@echo 'make check     build and run all tests; sets up the machine first'
 	@echo 'make sanitize  all tests again, under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make system-check  the packages, in machines that run a real systemd: installation, restarts, upgrades, purge (needs root)'
 	@echo 'make valgrind  the unit tests, and services that the conformance tests talk to, under valgrind'
 	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) (needs clang)'
 	@echo 'make nemesis   $(NEMESIS_FAULTS) kills of the service, and then as many resets of links, in an exchange of 20 clients and in a'
@@ -58,6 +59,9 @@ setup-valgrind:
 setup-fuzz:
 	@packaging/install-build-deps build check fuzz
 
+setup-system:
+	@packaging/install-build-deps build deb system
+
 setup-deb:
 	@packaging/install-build-deps build deb
 
@@ -84,6 +88,13 @@ sanitize: setup-asan $(BUILD_ASAN)/build.ninja
 	@rm -rf $(REPORTS) $(BUILD_ASAN)/meson-logs/testlog.json && mkdir $(REPORTS)
 	@$(SANITIZED) meson test -C $(BUILD_ASAN) --no-rebuild --print-errorlogs --timeout-multiplier=4; r=$$?; \
 	$(SUMMARY) $(BUILD_ASAN)/meson-logs/testlog.json $(BUILD_ASAN)/meson-logs/testlog.txt $(REPORTS) && exit $$r
+
+# It says by itself what it tests: the packages of what is committed
+system-check: setup-system all
+	tests/system/prepare $(BUILD)/system
+	@rm -f $(BUILD)/meson-logs/systemlog.json
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite=system --logbase=systemlog; r=$$?; \
+	$(SUMMARY) $(BUILD)/meson-logs/systemlog.json && exit $$r
 
 valgrind: setup-valgrind all
 	meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite=unit --timeout-multiplier=20 \
@@ -142,5 +153,5 @@ clean:
 	rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_FUZZ)
 
 .NOTPARALLEL:
-.PHONY: all help setup setup-check setup-asan setup-valgrind setup-fuzz setup-deb setup-rpm demo check sanitize valgrind fuzz nemesis herd \
-        bench abi install dist deb rpm clean
+.PHONY: all help setup setup-check setup-asan setup-valgrind setup-fuzz setup-deb setup-rpm setup-system demo check sanitize \
+        system-check valgrind fuzz nemesis herd bench abi install dist deb rpm clean
