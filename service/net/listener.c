@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Owns the descriptor, and the file of a local socket that it has bound itself. */
+/* Owns the descriptor, and the file of a local socket that it has bound itself, with the lock beside it. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@ static int listener_alloc(int fd, Listener **ret_listener) {
         l = calloc(1, sizeof(*l));
         if (!l)
                 return -ENOMEM;
-        *l = (Listener) { .kind = EVENT_LISTENER, .fd = fd, .local = own.storage.ss_family == AF_UNIX };
+        *l = (Listener) { .kind = EVENT_LISTENER, .fd = fd, .local = own.storage.ss_family == AF_UNIX, .lock = PATH_LOCK_NULL };
         address_format(&own, l->text);
         *ret_listener = l;
         return 0;
@@ -70,12 +70,17 @@ static bool is_stale(const Address *address) {
         return stale;
 }
 
+/* Under the lock nobody else looks whether the file is stale: not before listen(), when it seems to be, nor when another is about to
+ * replace it. */
 static int bind_unix(int fd, const Address *address, Listener *l) {
         __attribute__((cleanup(free_text))) char *path = strdup(((const struct sockaddr_un *) &address->storage)->sun_path);
         int r;
 
         if (!path)
                 return -ENOMEM;
+        r = path_lock_init(&l->lock, path);
+        if (r < 0)
+                return r;
         r = bind(fd, (const struct sockaddr *) &address->storage, address->size) < 0 ? -errno : 0;
         if (r == -EADDRINUSE && is_stale(address) && unlink(path) >= 0)
                 r = bind(fd, (const struct sockaddr *) &address->storage, address->size) < 0 ? -errno : 0;
@@ -97,6 +102,17 @@ static int bind_tcp(int fd, const Address *address) {
         return bind(fd, (const struct sockaddr *) &address->storage, address->size) < 0 ? -errno : 0;
 }
 
+static const char *explain(int error) {
+        switch (error) {
+        case -EADDRINUSE:
+                return "it is in use; is another service running?";
+        case -EEXIST:
+                return "the file that is to lock it, of the same name with .lock, is something else";
+        default:
+                return strerror(-error);
+        }
+}
+
 int listener_new(const Address *address, Listener **ret_listener, const char **ret_why) {
         __attribute__((cleanup(cleanup_listener))) Listener *l = NULL;
         Address own = { .size = sizeof(own.storage) };
@@ -107,14 +123,14 @@ int listener_new(const Address *address, Listener **ret_listener, const char **r
                 *ret_why = "out of memory";
                 return -ENOMEM;
         }
-        *l = (Listener) { .kind = EVENT_LISTENER, .local = address->storage.ss_family == AF_UNIX };
+        *l = (Listener) { .kind = EVENT_LISTENER, .local = address->storage.ss_family == AF_UNIX, .lock = PATH_LOCK_NULL };
         l->fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         r = l->fd < 0 ? -errno : l->local ? bind_unix(l->fd, address, l) : bind_tcp(l->fd, address);
         if (r >= 0 && (listen(l->fd, LISTENER_BACKLOG) < 0 ||
                        getsockname(l->fd, (struct sockaddr *) &own.storage, &own.size) < 0))
                 r = -errno;
         if (r < 0) {
-                *ret_why = r == -EADDRINUSE ? "it is in use; is another service running?" : strerror(-r);
+                *ret_why = explain(r);
                 return r;
         }
         address_format(&own, l->text);
@@ -130,6 +146,7 @@ Listener *listener_free(Listener *l) {
                 close(l->fd);
         if (l->path)
                 unlink(l->path);
+        path_lock_deinit(&l->lock);
         free(l->path);
         free(l);
         return NULL;

@@ -350,7 +350,14 @@ class LocalSocket(ServiceTest):
         second = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=direct1.TIMEOUT)
         self.assertNotEqual(second.returncode, 0)
         self.assertIn(self.service.unix.removeprefix("unix:").encode(), second.stderr)
+        self.assertIn(b"it is in use; is another service running?", second.stderr)
         Client(self.service.unix).close()
+
+    def test_the_end_leaves_nothing(self):
+        self.service.kill()
+        self.service.start()
+        self.service.stop()
+        self.assertEqual([name for name in os.listdir(self.service.directory) if name.startswith("socket")], [])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <sys/file.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "service/net/listener.h"
 #include "service/net/net.h"
@@ -217,21 +219,123 @@ START_TEST(a_local_socket) {
 }
 END_TEST
 
-/* The file of a service that was killed is replaced. */
-START_TEST(a_stale_local_socket) {
+static void leave_stale(const char *name) {
         struct sockaddr_un sun = { .sun_family = AF_UNIX };
-        const char *why;
-        Listener *l;
         int fd;
 
-        strcpy(sun.sun_path, temp_path("s"));
+        strcpy(sun.sun_path, temp_path(name));
         fd = socket(AF_UNIX, SOCK_STREAM, 0);
         ck_assert_int_eq(bind(fd, (struct sockaddr *) &sun, sizeof(sun)), 0);
         ck_assert_int_eq(listen(fd, 1), 0);
         close(fd);
+}
+
+/* What a service that was killed has left is replaced, and removed at the end. */
+START_TEST(a_stale_local_socket) {
+        const char *why;
+        Listener *l;
+
+        leave_stale("s");
+        temp_write("s.lock", "");
         ck_assert_int_eq(listen_on(local("s"), &l, &why), 0);
         accept_one(l);
         listener_free(l);
+        ck_assert_int_eq(rmdir(temp_directory), 0); /* nothing is in it */
+        ck_assert_int_eq(mkdir(temp_directory, 0700), 0);
+}
+END_TEST
+
+/* Whoever has locked the path may be about to replace what is there. */
+START_TEST(a_locked_local_socket) {
+        const char *why;
+        struct stat st;
+        Listener *l;
+        int fd;
+
+        leave_stale("s");
+        fd = open(temp_write("s.lock", ""), O_RDWR | O_CLOEXEC);
+        ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+        ck_assert_int_eq(listen_on(local("s"), &l, &why), -EADDRINUSE);
+        ck_assert_str_eq(why, "it is in use; is another service running?");
+        ck_assert_int_eq(access(temp_path("s"), F_OK), 0);
+        ck_assert_int_eq(access(temp_path("s.lock"), F_OK), 0);
+        close(fd);
+
+        /* What is no lock is somebody's file, and so is what a link leads to. */
+        temp_write("s.lock", "precious");
+        ck_assert_int_eq(listen_on(local("s"), &l, &why), -EEXIST);
+        ck_assert_str_eq(why, "the file that is to lock it, of the same name with .lock, is something else");
+        ck_assert_int_eq(stat(temp_path("s.lock"), &st), 0);
+        ck_assert_int_eq(st.st_size, 8);
+        ck_assert_int_eq(unlink(temp_path("s.lock")), 0);
+        temp_mkdir("s.lock");
+        ck_assert_int_eq(listen_on(local("s"), &l, &why), -EEXIST);
+        ck_assert_int_eq(rmdir(temp_path("s.lock")), 0);
+        ck_assert_int_eq(symlink("elsewhere", temp_path("s.lock")), 0);
+        ck_assert_int_eq(listen_on(local("s"), &l, &why), -EEXIST);
+        ck_assert_int_lt(access(temp_path("elsewhere"), F_OK), 0);
+        ck_assert_int_eq(access(temp_path("s"), F_OK), 0);
+}
+END_TEST
+
+/* A service that starts, and if it has the path, is the one there that clients reach, and stops. */
+static int start_and_stop(void) {
+        struct stat before, after;
+        const char *why;
+        Listener *l;
+        int r, client, fd;
+        Address peer;
+
+        r = listen_on(local("s"), &l, &why);
+        if (r < 0)
+                return r == -EADDRINUSE ? 0 : 1;
+        if (stat(temp_path("s"), &before) < 0)
+                return 2;
+        client = connect_to(l->text);
+        if (client < 0)
+                return 3;
+        while (listener_accept(l, &fd, &peer) == 0) {
+                struct ucred ucred;
+                socklen_t size = sizeof(ucred);
+
+                if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &ucred, &size) == 0 && ucred.pid == getpid())
+                        client = close(client);
+                close(fd);
+        }
+        if (client != 0)
+                return 4; /* somebody else has accepted */
+        if (stat(temp_path("s"), &after) < 0 || after.st_ino != before.st_ino)
+                return 5;
+        listener_free(l);
+        return 0;
+}
+
+/* Those that start at the same time do not take each other's file for one that nobody listens on any more. */
+START_TEST(a_contended_local_socket) {
+        enum { N_PROCESSES = 4, N_ROUNDS = 500 };
+        pid_t pids[N_PROCESSES];
+        int status;
+
+        leave_stale("s");
+        for (size_t i = 0; i < N_PROCESSES; i++) {
+                pids[i] = fork();
+                ck_assert_int_ge(pids[i], 0);
+                if (pids[i] > 0)
+                        continue;
+                for (size_t k = 0; k < N_ROUNDS; k++) {
+                        int r = start_and_stop();
+
+                        if (r != 0)
+                                _exit(r);
+                }
+                _exit(0);
+        }
+        for (size_t i = 0; i < N_PROCESSES; i++) {
+                ck_assert_int_eq(waitpid(pids[i], &status, 0), pids[i]);
+                ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "process %zu has ended with %#x", i, (unsigned) status);
+        }
+        ck_assert_int_lt(access(temp_path("s"), F_OK), 0);
+        ck_assert_int_lt(access(temp_path("s.lock"), F_OK), 0);
 }
 END_TEST
 
@@ -303,6 +407,7 @@ START_TEST(from_a_descriptor) {
         ck_assert_int_eq(listener_new_from_fd(listening, &taken), 0);
         ck_assert_str_eq(taken->text, local("s"));
         ck_assert(taken->local);
+        ck_assert_ptr_null(taken->lock.path); /* nor does it need a lock */
         accept_one(taken);
         listener_free(taken);
         ck_assert_int_eq(access(temp_path("s"), F_OK), 0);
@@ -349,4 +454,5 @@ START_TEST(net) {
 END_TEST
 
 TEST_MAIN_FIXTURE("net", setup, teardown, good_addresses, bad_addresses, other_addresses_as_text, tcp, a_local_socket,
-                  a_stale_local_socket, a_busy_local_socket, a_file_is_not_replaced, from_a_descriptor, net)
+                  a_stale_local_socket, a_locked_local_socket, a_contended_local_socket, a_busy_local_socket, a_file_is_not_replaced,
+                  from_a_descriptor, net)
