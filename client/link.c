@@ -70,11 +70,16 @@ static void link_set_options(int fd) {
                 (void) setsockopt(fd, options[i].level, options[i].option, &options[i].value, sizeof(options[i].value));
 }
 
-/* Opens a socket to one address: 0, -EINPROGRESS or an error. */
-static int link_try(Link *link, const Address *address) {
+int link_open(Link *link, const Address *address) {
         _cleanup_close_ int fd = -1;
         int r = 0;
 
+        if (!link->buffer) {
+                link->buffer = malloc(LINK_BUFFER_SIZE);
+                if (!link->buffer)
+                        return -ENOMEM;
+        }
+        link_close(link);
         fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
                 return -errno;
@@ -91,41 +96,15 @@ static int link_try(Link *link, const Address *address) {
         return r;
 }
 
-static int link_open_next(Link *link) {
-        int r = -EADDRNOTAVAIL;
-
-        while (link->next_address < link->addresses.n_addresses) {
-                r = link_try(link, &link->addresses.addresses[link->next_address]);
-                if (r == 0 || r == -EINPROGRESS || r == -EAGAIN)
-                        return r;
-                link->next_address++;
-        }
-        return r;
-}
-
-int link_open(Link *link) {
-        if (!link->buffer) {
-                link->buffer = malloc(LINK_BUFFER_SIZE);
-                if (!link->buffer)
-                        return -ENOMEM;
-        }
-        link_close(link);
-        link->next_address = 0;
-        return link_open_next(link);
-}
-
 int link_finish(Link *link) {
         socklen_t size = sizeof(int);
-        int error = 0, r;
+        int error = 0;
 
         if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
                 error = errno;
-        if (error == 0)
-                return 0;
-        link_close(link);
-        link->next_address++;
-        r = link_open_next(link);
-        return r == -EADDRNOTAVAIL ? -error : r;
+        if (error != 0)
+                link_close(link);
+        return -error;
 }
 
 /* Not into the read buffer: the caller may be dealing with a frame in it. */

@@ -26,8 +26,7 @@ typedef struct Link {
         bool is_given_up; /* by us: closing it must not look like the end of this program */
         bool is_gone;    /* the kernel said that the connection has ended or failed: read to the end, then close */
 
-        AddressList addresses;
-        size_t next_address;
+        AddressList addresses; /* where its owner may open it */
 
         uint8_t *buffer; /* LINK_BUFFER_SIZE; kept from the first connection on */
         size_t start, end;
@@ -39,10 +38,9 @@ typedef struct Link {
 void link_init(Link *link, int epoll_fd);
 void link_deinit(Link *link);
 
-/* Tries the addresses one after the other, from the first. 0: connected; -EINPROGRESS: call link_finish() when the socket is
- * writable; -EAGAIN: the local socket's queue is full, try again soon; else what the last one failed with, and the link is
- * closed. */
-int link_open(Link *link);
+/* Closes what there is, and connects. 0: connected; -EINPROGRESS: call link_finish() when the socket is writable; -EAGAIN: the
+ * local socket's queue is full, try again soon; else what it failed with, and the link is closed. */
+int link_open(Link *link, const Address *address);
 int link_finish(Link *link);
 
 /* Closes so that what was written still arrives; opens no second time by itself. */

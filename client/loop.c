@@ -104,9 +104,7 @@ static void client_retry(DirectClient *client) {
                 client_put_off(client);
 }
 
-static void client_expire(DirectClient *client) {
-        uint64_t now = usec_now();
-
+static void client_expire(DirectClient *client, uint64_t now) {
         questions_expire(&client->questions, now);
         sender_expire(&client->sender, now);
         if (client->retry_at <= now) {
@@ -115,8 +113,6 @@ static void client_expire(DirectClient *client) {
                 if (client->session.state == SESSION_UP)
                         client_retry(client);
         }
-        if (client->session.deadline <= now)
-                session_expire(client);
         if (client->link.fd >= 0 && link_check(&client->link, now) < 0) {
                 client->link.is_given_up = true;
                 client_link_failed(client, -ETIMEDOUT);
@@ -127,6 +123,7 @@ int client_turn(DirectClient *client, int timeout) {
         PollerEvents polled;
         uint32_t events;
         bool more = false;
+        uint64_t now;
         int r;
 
         r = poller_wait(&client->poller, timeout, &client->link, &polled);
@@ -135,7 +132,8 @@ int client_turn(DirectClient *client, int timeout) {
         events = polled.socket;
         for (size_t i = 0; i < polled.n_pipes; i++)
                 sender_pipe_ready(&client->sender, polled.pipes[i]);
-        client_expire(client);
+        now = usec_now();
+        client_expire(client, now);
         if (client->session.state == SESSION_CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
                 session_socket_ready(client);
         else if (session_has_link(&client->session)) {
@@ -144,6 +142,9 @@ int client_turn(DirectClient *client, int timeout) {
                 else if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && client_wants_input(client))
                         more |= client_read(client);
         }
+        /* Last, so that what has come in time counts for a program that comes late */
+        if (client->session.deadline <= now)
+                session_expire(client);
         /* Acknowledgements alone wait for what the program has to say */
         if (sender_has_output(&client->sender) && (!client->link.is_blocked || (events & EPOLLOUT)))
                 more |= client_write(client);

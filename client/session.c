@@ -15,6 +15,11 @@
 #define SESSION_RENEW_TIMEOUT_USEC (10 * USEC_PER_SEC)   /* later: then the next attempt */
 #define SESSION_QUEUE_PAUSE_USEC (20 * USEC_PER_MSEC)    /* between attempts at a local socket whose queue is full */
 
+/* Of several addresses each has only so long to take the connection: one that swallows packets would have the whole attempt, and the
+ * others no turn. It is time for a SYN, for the next one after a second, and for the answer to that. curl has them overlap, with a
+ * new one each 200 ms; that is for a person who waits for a page. */
+#define SESSION_ADDRESS_TIMEOUT_USEC (2 * USEC_PER_SEC)
+
 /* The longest pause between attempts grows from the first of these to the second while the service's host answers that there is
  * none: all clients are to be back within 2 s of its start, connecting and the first message included. Each attempt takes some 35
  * us over a local socket and 60 us over the loopback, both ends together, so a thousand clients that wait cost 7 to 12 % of a
@@ -73,20 +78,28 @@ static uint64_t session_random(Session *s, uint64_t below) {
         return map_hash_bytes(&s->random, sizeof(s->random)) % below;
 }
 
-/* By how an attempt has failed. With a local socket in the list, the service is on this host, whichever address was tried last.
- * */
-static uint64_t session_delay_max(const DirectClient *client, int error) {
-        uint64_t share;
-
+/* The service's host is there, if it ends so. */
+static bool session_is_answer(const Session *s, int error) {
         switch (error) {
         case -ENOENT: /* of the local socket, which may also have its file and not its mode yet */
         case -EACCES:
         case -ECONNREFUSED:
         case -ECONNRESET: /* the service died with the connection in its queue */
-                break;
+        case -EAGAIN:     /* that queue is full, and has been all the time */
+                return true;
+        case -ETIMEDOUT: /* the service hangs: its kernel has taken the connection, and nobody answered the HELLO */
+                return s->state == SESSION_GREETING;
         default:
-                return SESSION_DELAY_MAX_USEC;
+                return false;
         }
+}
+
+/* By how an attempt has failed. With a local socket in the list, the service is on this host, whichever address was tried last. */
+static uint64_t session_delay_max(const DirectClient *client, bool is_answered) {
+        uint64_t share;
+
+        if (!is_answered)
+                return SESSION_DELAY_MAX_USEC;
         if (client->link.addresses.addresses[0].storage.ss_family == AF_UNIX)
                 return SESSION_DELAY_ANSWERED_USEC;
         share = (usec_now() - client->session.down_since) / SESSION_DELAY_OUTAGE_SHARE;
@@ -115,6 +128,7 @@ static void session_close_link(DirectClient *client) {
         client->flush_is_due = client->is_starved = client->watches_all = false;
         client->session.state = SESSION_IDLE;
         client->session.deadline = USEC_NEVER;
+        client->session.attempt_end = 0;
 }
 
 /* What does not outlive the session; questions to the service do not care whose they are. */
@@ -161,12 +175,15 @@ static void session_pause(DirectClient *client, uint64_t delay) {
 
 /* A link that is lost before it was accepted, or an attempt that came to nothing. */
 static void session_failed(DirectClient *client, int error) {
-        if (!client->session.is_established) {
+        Session *s = &client->session;
+        bool is_answered = s->is_answered || session_is_answer(s, error);
+
+        if (!s->is_established) {
                 session_give_up_error(client, error);
                 return;
         }
         session_close_link(client);
-        session_pause(client, session_delay(&client->session, session_delay_max(client, error)));
+        session_pause(client, session_delay(s, session_delay_max(client, is_answered)));
 }
 
 static void session_hello(DirectClient *client) {
@@ -196,27 +213,58 @@ static void session_hello(DirectClient *client) {
                 return;
         }
         s->state = SESSION_GREETING;
+        s->is_answered = false; /* the others don't matter any more */
+        s->deadline = s->is_established ? usec_add(usec_now(), SESSION_RENEW_TIMEOUT_USEC) : s->attempt_end;
         client_write(client);
 }
 
-/* What link_open() or link_finish() said */
-static void session_advance(DirectClient *client, int r) {
+/* Until when the present address may take the connection. The last one that a program waits for may have all that is left. */
+static uint64_t session_address_deadline(const DirectClient *client) {
+        size_t n = client->link.addresses.n_addresses;
+        const Session *s = &client->session;
+        uint64_t whole = s->is_established ? SESSION_RENEW_TIMEOUT_USEC : SESSION_CONNECT_TIMEOUT_USEC;
+
+        if (n == 1 || (!s->is_established && s->n_tried + 1 == n))
+                return s->attempt_end;
+        return usec_add(usec_now(), usec_min(SESSION_ADDRESS_TIMEOUT_USEC, whole / n));
+}
+
+/* Tries the addresses that are left. `r`: what came of the one before, if there was one. */
+static void session_try(DirectClient *client, int r) {
+        const AddressList *list = &client->link.addresses;
         Session *s = &client->session;
 
         s->state = SESSION_CONNECTING;
+        for (; s->n_tried < list->n_addresses; s->n_tried++) {
+                s->address = (s->first_address + s->n_tried) % list->n_addresses;
+                r = link_open(&client->link, &list->addresses[s->address]);
+                if (r == 0 || r == -EINPROGRESS || r == -EAGAIN)
+                        break;
+                s->is_answered |= session_is_answer(s, r);
+        }
         if (r == 0)
                 session_hello(client);
         else if (r == -EAGAIN && usec_now() < s->attempt_end)
                 session_pause(client, SESSION_QUEUE_PAUSE_USEC);
-        else if (r != -EINPROGRESS)
+        else if (r == -EINPROGRESS)
+                s->deadline = session_address_deadline(client);
+        else
                 session_failed(client, r);
 }
 
-static void session_open(DirectClient *client) {
+/* The present address has failed. */
+static void session_try_next(DirectClient *client, int error) {
         Session *s = &client->session;
 
-        s->deadline = s->attempt_end;
-        session_advance(client, link_open(&client->link));
+        s->is_answered |= session_is_answer(s, error);
+        s->n_tried++;
+        session_try(client, error);
+}
+
+static void session_open(DirectClient *client) {
+        client->session.n_tried = 0;
+        client->session.is_answered = false;
+        session_try(client, -EADDRNOTAVAIL);
 }
 
 static void session_attempt(DirectClient *client) {
@@ -260,6 +308,7 @@ int session_start(DirectClient *client, const char *address, bool is_quiet) {
         s->is_quiet = is_quiet;
         s->failure = 0;
         s->n_lost = 0;
+        s->first_address = 0;
         session_attempt(client);
         return 0;
 }
@@ -273,7 +322,12 @@ void session_stop(DirectClient *client, int result) {
 }
 
 void session_socket_ready(DirectClient *client) {
-        session_advance(client, link_finish(&client->link));
+        int r = link_finish(&client->link);
+
+        if (r == 0)
+                session_hello(client);
+        else if (r != -EINPROGRESS)
+                session_try_next(client, r);
 }
 
 /* A link that was up has ended. */
@@ -354,6 +408,7 @@ int session_welcome(DirectClient *client, const WireHeader *header, const uint8_
         s->is_quiet = false;
         s->state = SESSION_UP;
         s->deadline = USEC_NEVER;
+        s->first_address = s->address;
         s->up_since = usec_now();
         client_renew_questions(client);
         watches_renew(&client->watches);
@@ -424,9 +479,11 @@ int session_goodbye(DirectClient *client, const WireHeader *header, const uint8_
 void session_expire(DirectClient *client) {
         Session *s = &client->session;
 
-        if (s->state != SESSION_PAUSING)
+        if (s->state == SESSION_CONNECTING)
+                session_try_next(client, -ETIMEDOUT);
+        else if (s->state == SESSION_GREETING)
                 session_failed(client, -ETIMEDOUT);
-        else if (usec_now() < s->attempt_end && !s->is_established)
+        else if (s->attempt_end != 0)
                 session_open(client); /* the local queue was full */
         else
                 session_attempt(client);

@@ -23,7 +23,11 @@ typedef struct Session {
         bool is_quiet;       /* direct_connect() waits and returns the outcome: no event for a failure */
         int failure;         /* why it was given up */
         uint64_t deadline;   /* PAUSING: when to connect; CONNECTING, GREETING: when to give up; else USEC_NEVER */
-        uint64_t attempt_end; /* until when a full local queue is retried */
+        uint64_t attempt_end; /* of the present attempt, within which a full local queue is retried; 0: there is none */
+        size_t address;       /* the present one, in the list of the link */
+        size_t first_address; /* where we were accepted: it is tried first, and then those after it */
+        size_t n_tried;       /* those that are done with in this attempt */
+        bool is_answered;     /* one of them has a host that is there, and no service */
         uint64_t up_since;
         uint64_t down_since; /* when the last link was lost */
         unsigned n_lost; /* links in a row that did not last, and attempts that failed; the delay doubles with each */

@@ -27,7 +27,7 @@ void link_deinit(Link *link) {
         link->buffer = NULL;
 }
 
-int link_open(Link *link) {
+int link_open(Link *link, const Address *address) {
         bool connected;
         Conn *c;
 
