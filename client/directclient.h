@@ -37,6 +37,7 @@ typedef struct DirectMessage DirectMessage;
 
 #define DIRECT_FOREVER UINT64_MAX
 #define DIRECT_SIZE_UNKNOWN UINT64_MAX
+#define DIRECT_EVERYONE UINT64_MAX /* as the target of direct_send_fd() and direct_stream_begin(): every other client */
 #define DIRECT_NAME_MAX 63 /* bytes in a name: A-Z a-z 0-9 . _ - */
 
 /* How alive a client is. Busy is not dead: the host answers, the program has been silent for too long. */
@@ -238,14 +239,21 @@ int direct_broadcast(DirectClient *client, uint16_t kind, const void *data, size
 /* Sends `size` bytes (DIRECT_SIZE_UNKNOWN: to the end of the file) of `fd`, from its offset on for pipes, from 0 for regular
  * files. A file is read as it goes out, and read again where it must be sent again, so it takes no memory and must not change
  * meanwhile; of a pipe, what is not delivered yet is kept (1 MiB at most). A copy of the descriptor is held, yours may be closed.
- * A pipe is waited for without holding up anything else. Other messages pass it. handler may be NULL. */
+ * A pipe is waited for without holding up anything else. Other messages pass it. handler may be NULL.
+ *
+ * `target` may be DIRECT_EVERYONE: a broadcast, kept as those of direct_broadcast() are. Nobody acknowledges it, so that the
+ * handler is told 0 when all of it has been read and is on its way.
+ *
+ * A file of up to 4096 bytes is read at once, and is a message like any other: -EAGAIN (-ETIMEDOUT with direct_set_send_timeout())
+ * if the send buffer is full. Nothing else needs room in that. -EISDIR: a directory; -EBADF and what else fstat(2), pread(2) and
+ * fcntl(2) say; -ENOTCONN. */
 int direct_send_fd(DirectClient *client, uint64_t target, uint16_t kind, int fd, uint64_t size, DirectSendHandler handler,
                    void *userdata);
 
 /* A large message in pieces that the program makes as it goes: begin (total may be DIRECT_SIZE_UNKNOWN), then write, then end.
  * Writing returns -EAGAIN as direct_send() does; -EMSGSIZE: more than the total; -EPIPE: not open any more, because the target
  * is gone or the session ended. Ending it before the total is reached tells the receiver that it failed. The handler says what
- * became of the whole. */
+ * became of the whole. `target` may be DIRECT_EVERYONE, as for direct_send_fd(). */
 int direct_stream_begin(DirectClient *client, uint64_t target, uint16_t kind, uint64_t total, uint32_t *ret_stream);
 int direct_stream_write(DirectClient *client, uint32_t stream, const void *data, size_t size);
 int direct_stream_end(DirectClient *client, uint32_t stream);

@@ -10,6 +10,7 @@
 #include "client/client.h"
 
 enum {
+        TRANSMIT_SMALL_FILE = 4096,      /* more than that is worth a stream, and less is most of what is sent from small files */
         TRANSMIT_WRITE_SIZE = 64 * 1024, /* with so much there is no sense in waiting for more to write at once */
 };
 
@@ -233,10 +234,10 @@ int direct_send_name_async(DirectClient *client, const char *name, uint16_t kind
         return r;
 }
 
-/* A regular file that fits one frame is a message like any other. Returns 1 if it was one and is sent. */
+/* A small regular file is a message like any other. Returns 1 if it was one and is sent. */
 static int client_send_small_file(DirectClient *client, const Envelope *envelope, int fd, uint64_t size,
                                   DirectSendHandler handler, void *userdata) {
-        uint8_t data[4096]; /* more than that is worth a stream, and less is most of what is sent from small files */
+        uint8_t data[TRANSMIT_SMALL_FILE];
         struct stat st;
         ssize_t n;
 

@@ -3,6 +3,7 @@
 /* Large messages, files and streams, receivers that do not read, and small messages meanwhile: against the service as it is. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -161,6 +162,84 @@ START_TEST(test_fd) {
 }
 END_TEST
 
+/* What it says at once: which files need room in the send buffer, and what can't be sent. */
+START_TEST(test_fd_errors) {
+        DirectClient *a = client_connected("a"), *b = client_connected("b");
+        int directory = open("/", O_RDONLY | O_CLOEXEC), largest = file_with_pattern(4096), larger = file_with_pattern(4097);
+        static const char first[900];
+        Result results[2] = {};
+        uint64_t target = direct_get_id(b);
+        DirectMessage *message;
+        bool failed;
+
+        ck_assert_int_eq(direct_send_fd(a, target, 1, directory, DIRECT_SIZE_UNKNOWN, NULL, NULL), -EISDIR);
+        ck_assert_int_eq(direct_send_fd(a, DIRECT_EVERYONE, 1, directory, 10, NULL, NULL), -EISDIR);
+        close(directory);
+        ck_assert_int_eq(direct_send_fd(a, target, 1, directory, DIRECT_SIZE_UNKNOWN, NULL, NULL), -EBADF);
+        ck_assert_int_eq(direct_send_fd(a, target, 1, -1, DIRECT_SIZE_UNKNOWN, NULL, NULL), -EINVAL);
+        ck_assert_int_eq(direct_send_fd(a, 0, 1, largest, DIRECT_SIZE_UNKNOWN, NULL, NULL), -EINVAL);
+
+        ck_assert_int_eq(direct_set_send_buffer(a, 5000), 0);
+        ck_assert_int_eq(direct_send(a, target, 0, first, sizeof(first)), 0);
+        ck_assert_int_eq(direct_send_fd(a, target, 1, largest, DIRECT_SIZE_UNKNOWN, NULL, NULL), -EAGAIN);
+        ck_assert_int_eq(direct_send_fd(a, target, 1, largest, 4000, on_sent, &results[0]), 0);
+        ck_assert_int_eq(direct_send_fd(a, target, 1, largest, 100, NULL, NULL), -EAGAIN);
+        ck_assert_int_eq(direct_set_send_timeout(a, 1000), 0);
+        ck_assert_int_eq(direct_send_fd(a, target, 1, largest, 100, NULL, NULL), -ETIMEDOUT);
+        ck_assert_int_eq(direct_send_fd(a, target, 1, larger, DIRECT_SIZE_UNKNOWN, on_sent, &results[1]), 0);
+        close(largest);
+        close(larger);
+        message = receive_from(a, b);
+        direct_message_free(message);
+        ck_assert_uint_eq(receive_stream(a, b, &failed), 4000);
+        ck_assert_uint_eq(receive_stream(a, b, &failed), 4097);
+        RUN_UNTIL(a, b, results[0].done && results[1].done);
+        ck_assert_int_eq(results[0].result, 0);
+        ck_assert_int_eq(results[1].result, 0);
+        direct_client_free(a);
+        direct_client_free(b);
+}
+END_TEST
+
+/* To everyone: small, large, a stream, and one that ends too early. */
+START_TEST(test_fd_broadcast) {
+        const size_t sizes[] = { 100, 4096, 4097, 300000 };
+        DirectClient *a = client_connected("a"), *b = client_connected("b");
+        Result result;
+        uint32_t stream;
+        bool failed;
+        int fd;
+
+        ck_assert_int_eq(direct_set_max_message(b, 65536), 0);
+        for (size_t i = 0; i < 4; i++) {
+                fd = file_with_pattern(sizes[i]);
+                result = (Result) {};
+                ck_assert_int_eq(direct_send_fd(a, DIRECT_EVERYONE, 1, fd, DIRECT_SIZE_UNKNOWN, on_sent, &result), 0);
+                ck_assert_uint_eq(receive_stream(a, b, &failed), sizes[i]);
+                ck_assert(!failed);
+                RUN_UNTIL(a, b, result.done);
+                ck_assert_int_eq(result.result, 0);
+                close(fd);
+        }
+        fd = file_with_pattern(70000);
+        result = (Result) {};
+        ck_assert_int_eq(direct_send_fd(a, DIRECT_EVERYONE, 1, fd, 70001, on_sent, &result), 0);
+        ck_assert_uint_le(receive_stream(a, b, &failed), 70000);
+        ck_assert(failed);
+        RUN_UNTIL(a, b, result.done);
+        ck_assert_int_eq(result.result, -EIO);
+        close(fd);
+
+        ck_assert_int_eq(direct_stream_begin(a, DIRECT_EVERYONE, 1, DIRECT_SIZE_UNKNOWN, &stream), 0);
+        ck_assert_int_eq(direct_stream_write(a, stream, "\0", 1), 0);
+        ck_assert_int_eq(direct_stream_end(a, stream), 0);
+        ck_assert_uint_eq(receive_stream(a, b, &failed), 1);
+        ck_assert(!failed);
+        direct_client_free(a);
+        direct_client_free(b);
+}
+END_TEST
+
 START_TEST(test_stream) {
         DirectClient *a = client_connected("a"), *b = client_connected("b");
         DirectMessage *message;
@@ -306,5 +385,5 @@ START_TEST(test_fairness) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("client-bulk", service_setup, service_teardown, test_large, test_fd, test_stream, test_stream_order,
-                  test_pressure, test_fairness)
+TEST_MAIN_FIXTURE("client-bulk", service_setup, service_teardown, test_large, test_fd, test_fd_errors, test_fd_broadcast,
+                  test_stream, test_stream_order, test_pressure, test_fairness)
