@@ -232,6 +232,33 @@ START_TEST(test_resume_refused) {
 }
 END_TEST
 
+/* What is final is so for a client that was accepted before, too. */
+START_TEST(test_resume_refused_for_good) {
+        static const struct {
+                uint16_t code;
+                int error;
+        } refusals[] = {
+                { WIRE_REFUSED_VERSION, -EPROTONOSUPPORT },
+                { WIRE_REFUSED_NOT_AUTHORISED, -EPERM },
+                { WIRE_REFUSED_PROTOCOL, -EPROTO },
+                { 99, -EPROTO },
+        };
+        WireHello hello;
+
+        for (size_t i = 0; i < N_ELEMENTS(refusals); i++) {
+                n_seen = 0;
+                fake_connect(&fake, client);
+                fake_close(&fake);
+                expect_hello(&hello);
+                fake_send_refused(&fake, refusals[i].code, "because");
+                run_until_seen(3);
+                ck_assert_int_eq(seen[2].event.type, DIRECT_EVENT_FAILED);
+                ck_assert_int_eq(seen[2].event.error, refusals[i].error);
+                ck_assert_int_eq(direct_send(client, 2, 0, NULL, 0), -ENOTCONN);
+        }
+}
+END_TEST
+
 START_TEST(test_goodbye_delay) {
         WireHello hello;
         uint64_t start;
@@ -312,5 +339,5 @@ START_TEST(test_descriptors) {
 END_TEST
 
 TEST_MAIN_FIXTURE("client-session", setup, teardown, test_hello, test_refused, test_not_a_service, test_kicked,
-                  test_kicked_while_writing, test_resume, test_resume_confirmed, test_resume_refused, test_goodbye_delay,
-                  test_replaced, test_no_reconnect, test_ping, test_descriptors)
+                  test_kicked_while_writing, test_resume, test_resume_confirmed, test_resume_refused, test_resume_refused_for_good,
+                  test_goodbye_delay, test_replaced, test_no_reconnect, test_ping, test_descriptors)
