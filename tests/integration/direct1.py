@@ -274,10 +274,11 @@ def open_socket(address, source=None, receive_buffer=None):
 
 
 class Link:
-    """One connection to the service. PINGs are answered while frames are received, unless `answer_pings` is turned off."""
+    """One connection to the service. PINGs are answered while frames are received, unless `answer_pings` is turned off. In place
+    of an address it takes a socket that is connected, and does not block."""
 
     def __init__(self, address, **socket_options):
-        self.socket = open_socket(address, **socket_options)
+        self.socket = open_socket(address, **socket_options) if isinstance(address, str) else address
         self.answer_pings = True
         self.may_be_cut = False  # the service may be killed in the middle of a frame
         self.pending = collections.deque()  # frames that came while something else was waited for

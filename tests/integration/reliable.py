@@ -14,17 +14,20 @@ import select
 import time
 
 import direct1
-from direct1 import (ACK, ANSWER, ASK, ASK_WATCH, BACK, BOUNCE, BOUNCE_AWAY, BOUNCE_NO_CLIENT, BROADCAST, DATA, EVERYONE,
-                     FAILED, FIRST, GOODBYE, HEADER, LAST, LEFT, LOST, MARK, MARK_BASELINE, PAYLOAD_MAX, PING, PONG, PRESENCE,
-                     REFUSED, RELIABLE, REPLY, RESEND, RESTARTING, SERVICE, STATE_ALIVE, STATE_AWAY, STATE_BUSY, STOPPING, WELCOME,
-                     WENT_AWAY, WHOLE, Frame, Reader, u8, u64)
+from direct1 import (ACK, ANSWER, ASK, ASK_WATCH, BACK, BOUNCE, BOUNCE_AWAY, BOUNCE_NO_CLIENT, BOUNCE_OVERLOADED, BOUNCE_POLICY,
+                     BROADCAST, DATA, EVERYONE, FAILED, FIRST, GOODBYE, HEADER, LAST, LEFT, LOST, MARK, MARK_BASELINE,
+                     PAYLOAD_MAX, PING, PONG, PRESENCE, REFUSED, REFUSED_FULL, REFUSED_NAME_TAKEN, REFUSED_RESUME, RELIABLE,
+                     REPLY, RESEND, RESTARTING, SERVICE, STATE_ALIVE, STATE_AWAY, STATE_BUSY, STOPPING, WELCOME, WENT_AWAY,
+                     WHOLE, Frame, Reader, u8, u64)
 
 FRAME_MAX = HEADER.size + PAYLOAD_MAX
 ANSWER_MAX = 256 << 10  # of what is asked again, at once
 OUT_MAX = 256 << 10     # made before the socket has taken it
 RETRY_FIRST, RETRY_MAX = 0.1, 10.0
+OVERLOADED_PAUSE = 0.1
+ACK_TAG, RESEND_TAG = 1, 2  # tell what has bounced; no DATA has one
 
-DELIVERED, GONE, ENDED = "delivered", "gone", "session ended"
+DELIVERED, GONE, DENIED, ENDED = "delivered", "gone", "refused by policy", "session ended"
 
 
 @dataclasses.dataclass(eq=False)
@@ -107,6 +110,7 @@ class Incoming:
         self.taken = self.taken_bytes = 0
         self.parts = []
         self.must_ack = self.ended = False
+        self.bounced = False                       # an ACK
 
     def take(self, number):
         while self.sizes and self.sizes[0][0] <= number:
@@ -133,6 +137,7 @@ class Peer:
         self.random = random.Random(seed)
         self.welcome = self.link = None
         self.up = False
+        self.refused = 0               # the code of a refusal that is final
         self.retry_at, self.attempt = 0.0, 0
         self.n_links = self.n_duplicates = self.n_lost = self.n_asked = self.n_bounced = 0
         self.reset_session()
@@ -141,6 +146,8 @@ class Peer:
         self.id = 0
         self.first_instance = None     # of the service in which the session began
         self.targets = {}              # id -> "asking", "ready", "away"
+        self.overloaded = {}           # id -> when to put again what has bounced
+        self.denied = set()            # ids
         self.outgoing = {}             # (id, stream) -> Outgoing
         self.streams = collections.Counter()
         self.incoming = {}             # (id, stream) -> Incoming
@@ -163,6 +170,9 @@ class Peer:
             stream = self.streams[target]
         flow = self.outgoing.setdefault((target, stream), Outgoing(target, stream, self.welcome.initial_credit))
         sent = Sent(target, payload)
+        if target in self.denied:
+            sent.result = DENIED
+            return sent
         flow.waiting.extend((flags, kind, part, sent) for flags, part in split(payload, stream))
         if target not in self.targets:
             self.ask(target)
@@ -230,6 +240,7 @@ class Peer:
             self.out += frame.pack()
 
     def flush(self):
+        """True if anything was written."""
         n = 0
         try:
             while n < len(self.out):
@@ -237,9 +248,9 @@ class Peer:
         except BlockingIOError:
             pass
         except (ConnectionResetError, BrokenPipeError):
-            return  # what has come before that is read, and then the end
-        finally:
-            del self.out[:n]
+            pass  # what has come before that is read, and then the end
+        del self.out[:n]
+        return n > 0
 
     def step(self):
         """True if something was done."""
@@ -249,10 +260,13 @@ class Peer:
             self.connect()
             return True
         done = self.read()
+        for target in [target for target, when in self.overloaded.items() if when <= time.monotonic()]:
+            del self.overloaded[target]
+            self.ask(target)  # the answer lets it go on
         if self.link and self.up:
             done |= self.pump()
         if self.link and self.out:
-            self.flush()
+            done |= self.flush()
         return done
 
     def read(self):
@@ -287,7 +301,7 @@ class Peer:
     def acknowledge(self, flow):
         flow.must_ack = False
         flow.granted = max(flow.granted, flow.taken_bytes + self.window)
-        self.put(Frame(ACK, target=flow.source, sequence=flow.taken, stream=flow.stream, payload=u64(flow.granted)))
+        self.put(Frame(ACK, target=flow.source, sequence=flow.taken, stream=flow.stream, tag=ACK_TAG, payload=u64(flow.granted)))
 
     # Sessions and presence
 
@@ -312,9 +326,13 @@ class Peer:
         self.reset_session()
 
     def on_refused(self, frame):
-        if frame.kind == direct1.REFUSED_RESUME:
+        if frame.kind not in (REFUSED_NAME_TAKEN, REFUSED_FULL):
             self.end_session()
-        self.lost()
+        if frame.kind in (REFUSED_NAME_TAKEN, REFUSED_FULL, REFUSED_RESUME):
+            self.lost()
+        else:
+            self.refused = frame.kind
+            self.lost(float("inf"))
 
     def on_goodbye(self, frame):
         if frame.kind not in (STOPPING, RESTARTING):
@@ -349,16 +367,24 @@ class Peer:
         for (flow_target, _), flow in self.outgoing.items():
             if flow_target == target:
                 flow.again = 0
+        for (source, _), flow in self.incoming.items():
+            if source == target:
+                flow.must_ack |= flow.bounced
+                flow.bounced = False
         if target in self.heard and self.heard[target].asked:
             self.resend(target, self.heard[target])
 
     def gone(self, client):
         self.targets.pop(client, None)
         self.heard.pop(client, None)
-        for key in [key for key in self.outgoing if key[0] == client]:
-            self.outgoing.pop(key).fail(GONE)
+        self.overloaded.pop(client, None)
+        self.fail(client, GONE)
         for key in [key for key in self.incoming if key[0] == client]:
             self.incoming.pop(key)
+
+    def fail(self, client, result):
+        for key in [key for key in self.outgoing if key[0] == client]:
+            self.outgoing.pop(key).fail(result)
 
     def on_presence(self, frame):
         presence = direct1.Presence.parse(frame.payload)
@@ -375,10 +401,22 @@ class Peer:
         self.n_bounced += 1
         if frame.kind == BOUNCE_NO_CLIENT:
             self.gone(frame.target)
+        elif frame.kind == BOUNCE_POLICY:
+            self.denied.add(frame.target)
+            self.fail(frame.target, DENIED)
+        elif frame.kind == BOUNCE_OVERLOADED:
+            self.on_overloaded(frame)
         elif frame.kind != BOUNCE_AWAY:
-            raise AssertionError(f"a reason that this service does not have: {frame}")
+            raise AssertionError(f"a reason that there is not: {frame}")
         elif frame.target in self.targets:
             self.targets[frame.target] = "away"
+
+    def on_overloaded(self, frame):
+        flow = self.incoming.get((frame.target, frame.stream))
+        if frame.tag == ACK_TAG and flow:
+            flow.bounced = True
+        self.targets[frame.target] = "away"
+        self.overloaded.setdefault(frame.target, time.monotonic() + OVERLOADED_PAUSE)
 
     # Flows
 
@@ -404,7 +442,8 @@ class Peer:
             if frame.stream not in begun:
                 raise AssertionError(f"stream {max(begun)} began before it: {frame}")
             self.n_duplicates += 1
-            self.put(Frame(ACK, target=frame.source, sequence=frame.sequence, stream=frame.stream, payload=u64(FRAME_MAX)))
+            self.put(Frame(ACK, target=frame.source, sequence=frame.sequence, stream=frame.stream, tag=ACK_TAG,
+                           payload=u64(FRAME_MAX)))
             return
         if not flow and frame.sequence != 1:
             return
@@ -479,7 +518,7 @@ class Peer:
 
     def resend(self, source, heard):
         self.n_asked += 1
-        self.put(Frame(RESEND, target=source, payload=u64(heard.have + 1) + u64(0)))
+        self.put(Frame(RESEND, target=source, tag=RESEND_TAG, payload=u64(heard.have + 1) + u64(0)))
 
     def on_mark(self, frame):
         heard = self.heard.get(frame.source)
@@ -535,6 +574,7 @@ def run(peers, until, timeout=direct1.TIMEOUT):
         for peer in peers:
             if peer.link:
                 poll.register(peer.link.socket, select.POLLIN | (select.POLLOUT if peer.out else 0))
+                wait = min([wait, *(when - now for when in peer.overloaded.values())])
             else:
                 wait = min(wait, peer.retry_at - now)
         poll.poll(max(0, wait) * 1000 + 1)
