@@ -251,7 +251,8 @@ static void print_ratio(const double *values, const double *base, unsigned n) {
 }
 
 static void print_figures(const char *what, double values[_PHASE_N][_ROW_N][ROUNDS_MAX], PairIndex pair, unsigned n) {
-        const double *idle = values[PHASE_IDLE][pair], *control = values[PHASE_CONTROL][pair], *moving = values[PHASE_MOVING][pair];
+        const double *idle = values[PHASE_IDLE][pair], *control = values[PHASE_CONTROL][pair];
+        const double *moving = values[PHASE_MOVING][pair];
         double figures[_PHASE_N][ROUNDS_MAX];
 
         for (Phase i = 0; i < _PHASE_N; i++)
@@ -286,9 +287,9 @@ static bool print(const Options *options, Figures *f) {
         bool all = true;
 
         printf("latency: calls of %d bytes, while a file of %u MiB moves from A to B. %u rounds, calls in slices of %u ms.\n"
-               "Round trips in us; the ratio of each round, median and quartiles. Control: as many bytes as it takes move through\n"
-               "a bare relay instead, between two processes that have nothing to do with the service. The last three rows: calls\n"
-               "between two programs at that relay.\n"
+               "Round trips in us; the ratio of each round, median and quartiles. Control: as many bytes as it takes move\n"
+               "through a bare relay instead, between two processes that have nothing to do with the service. The last three\n"
+               "rows: calls between two programs at that relay.\n"
                "The file moved with %.0f [%.0f .. %.0f] MiB/s.\n\n",
                CALL_SIZE, options->file_mib, n, options->slice_ms, speed.median, speed.low, speed.high);
         printf("%-27s %8s %8s %23s %8s %23s %23s\n", "", "idle", "moving", "moving / idle", "control", "control / idle",

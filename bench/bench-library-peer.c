@@ -271,8 +271,9 @@ static uint64_t get_status_kib(pid_t pid, const char *key) {
         f = fopen(path, "re");
         if (!f)
                 return 0;
-        while (fgets(line, sizeof(line), f) && (strncmp(line, key, strlen(key)) != 0 || sscanf(line + strlen(key), "%" SCNu64, &kib) != 1))
-                ;
+        while (fgets(line, sizeof(line), f))
+                if (strncmp(line, key, strlen(key)) == 0 && sscanf(line + strlen(key), "%" SCNu64, &kib) == 1)
+                        break;
         fclose(f);
         return kib;
 }

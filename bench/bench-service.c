@@ -106,7 +106,8 @@ static int side_open(Side *s, Target target, const Options *options, const Workl
         int r;
 
         if (speaks_direct)
-                r = child_start_service(target == TARGET_SERVICE ? options->service : options->against, CHILD_NO_PINGS, &s->child);
+                r = child_start_service(target == TARGET_SERVICE ? options->service : options->against, CHILD_NO_PINGS,
+                                        &s->child);
         else
                 r = child_start_relay(options->relay, w->broadcast, &s->child);
         if (r >= 0)

@@ -107,8 +107,8 @@ bool client_has_room(const DirectClient *client, uint64_t size);
 /* Room in the send buffer for a message: 0; -EAGAIN, or -ETIMEDOUT and what else waiting can end with; -ENOTCONN. */
 int client_reserve(DirectClient *client, size_t size);
 
-/* Something was queued: writes it if there is enough. That may end the session, and all that waits for anything: so it is the last that a
- * function does. In the middle of something, the other only notes it. */
+/* Something was queued: writes it if there is enough. That may end the session, and all that waits for anything: so it is the
+ * last that a function does. In the middle of something, the other only notes it. */
 void client_output(DirectClient *client);
 void client_output_later(DirectClient *client);
 

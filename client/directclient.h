@@ -215,8 +215,8 @@ enum {
 /* All zero is how direct_send() sends. The struct may grow at its end. */
 typedef struct DirectSendOptions {
         unsigned flags;
-        uint64_t time_to_live_usec; /* fails with -ETIME when it has not gone out by then, because the target is away or slow; once
-                                       it has, it is not called back. 0: no limit */
+        uint64_t time_to_live_usec; /* fails with -ETIME when it has not gone out by then, because the target is away or slow;
+                                       once it has, it is not called back. 0: no limit */
         DirectSendHandler handler;
         void *userdata;
 } DirectSendOptions;
@@ -244,9 +244,9 @@ int direct_broadcast(DirectClient *client, uint16_t kind, const void *data, size
  * `target` may be DIRECT_EVERYONE: a broadcast, kept as those of direct_broadcast() are. Nobody acknowledges it, so that the
  * handler is told 0 when all of it has been read and is on its way.
  *
- * A file of up to 4096 bytes is read at once, and is a message like any other: -EAGAIN (-ETIMEDOUT with direct_set_send_timeout())
- * if the send buffer is full. Nothing else needs room in that. -EISDIR: a directory; -EBADF and what else fstat(2), pread(2) and
- * fcntl(2) say; -ENOTCONN. */
+ * A file of up to 4096 bytes is read at once, and is a message like any other: -EAGAIN (-ETIMEDOUT with
+ * direct_set_send_timeout()) if the send buffer is full. Nothing else needs room in that. -EISDIR: a directory; -EBADF and what
+ * else fstat(2), pread(2) and fcntl(2) say; -ENOTCONN. */
 int direct_send_fd(DirectClient *client, uint64_t target, uint16_t kind, int fd, uint64_t size, DirectSendHandler handler,
                    void *userdata);
 

@@ -15,9 +15,9 @@
 #define SESSION_RENEW_TIMEOUT_USEC (10 * USEC_PER_SEC)   /* later: then the next attempt */
 #define SESSION_QUEUE_PAUSE_USEC (20 * USEC_PER_MSEC)    /* between attempts at a local socket whose queue is full */
 
-/* Of several addresses each has only so long to take the connection: one that swallows packets would have the whole attempt, and the
- * others no turn. It is time for a SYN, for the next one after a second, and for the answer to that. curl has them overlap, with a
- * new one each 200 ms; that is for a person who waits for a page. */
+/* Of several addresses each has only so long to take the connection: one that swallows packets would have the whole attempt, and
+ * the others no turn. It is time for a SYN, for the next one after a second, and for the answer to that. curl has them overlap,
+ * with a new one each 200 ms; that is for a person who waits for a page. */
 #define SESSION_ADDRESS_TIMEOUT_USEC (2 * USEC_PER_SEC)
 
 /* The longest pause between attempts grows from the first of these to the second while the service's host answers that there is
@@ -94,7 +94,8 @@ static bool session_is_answer(const Session *s, int error) {
         }
 }
 
-/* By how an attempt has failed. With a local socket in the list, the service is on this host, whichever address was tried last. */
+/* By how an attempt has failed. With a local socket in the list, the service is on this host, whichever address was
+ * tried last. */
 static uint64_t session_delay_max(const DirectClient *client, bool is_answered) {
         uint64_t share;
 

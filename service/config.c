@@ -47,13 +47,13 @@ static const struct Key {
         { "SlowClientTimeoutSec", &value_seconds_or_never, FIELD(slow_client_timeout_usec), "0", "0", "1d", false },
         /* One slow receiver holds up a broadcast to all for that long; 0 is not at all. */
         { "BroadcastWaitMSec", &value_milliseconds, FIELD(broadcast_wait_usec), "500", "0", "1min", false },
-        /* Any one frame must fit, 65,576 bytes; and it is memory, up to this much for each client that does not read. The default is what
-         * one that uses the library grants to up to 32 senders together, so none of those has to wait when it stops. */
+        /* Any one frame must fit, 65,576 bytes; and it is memory, up to this much for each client that does not read. The default
+         * is what one that uses the library grants to up to 32 senders together, so none of those has to wait when it stops. */
         { "OutboxHighWater", &value_size, FIELD(outbox_high), "4M", "65576", "1G", false },
         /* Nothing drains below 0, so senders would wait for ever. */
         { "OutboxLowWater", &value_size, FIELD(outbox_low), "1M", "1", "1G", false },
-        /* The largest frame must fit with room to spare, or a flow could not begin; the field on the wire is a u32. The default is two
-         * of them: several senders that begin together must not fill the outbox of one that has stopped. */
+        /* The largest frame must fit with room to spare, or a flow could not begin; the field on the wire is a u32. The default
+         * is two of them: several senders that begin together must not fill the outbox of one that has stopped. */
         { "InitialCredit", &value_size, FIELD(initial_credit), "128K", "65577", "4294967295", false },
 #undef FIELD
 };
@@ -329,8 +329,8 @@ static int explain_econf(Loader *l, econf_err error, const char *file) {
         return fail(l, -EINVAL, file, line, "%s", econf_errString(error));
 }
 
-/* libeconf 0.5.1 does not look whether strdup() had memory for it: without, it crashes, leaks what it has opened, or reads something else
- * than is written. The C library keeps what is given back here, so it is there for libeconf. */
+/* libeconf 0.5.1 does not look whether strdup() had memory for it: without, it crashes, leaks what it has opened, or reads
+ * something else than is written. The C library keeps what is given back here, so it is there for libeconf. */
 static int reserve_memory(void) {
         void *volatile memory = malloc(ECONF_MEMORY); /* volatile: that it was there counts, which compilers don't know */
 

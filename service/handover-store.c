@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One descriptor is stored, whatever the number of links: the end of a pair of local sockets, with all others on their way in it. The
- * manager compares each descriptor that it gets with all that it has, so that one for each link would take it minutes for some thousands,
- * and their names would not fit into the environment.
+/* One descriptor is stored, whatever the number of links: the end of a pair of local sockets, with all others on their way in it.
+ * The manager compares each descriptor that it gets with all that it has, so that one for each link would take it minutes for
+ * some thousands, and their names would not fit into the environment.
  *
  *      the first message       1 byte, 0; the memfd with the state, sealed
  *      each that follows       the marks of some descriptors, a byte each; so many descriptors

@@ -11,8 +11,8 @@
 #include "service/options.h"
 #include "service/server.h"
 
-/* What is kept of incomplete frames and for slow receivers comes and goes with each turn, often at the top of the heap, which would go back
- * to the kernel and be asked for again each time: a quarter of all time with large messages (bench/NOTES.md). */
+/* What is kept of incomplete frames and for slow receivers comes and goes with each turn, often at the top of the heap, which
+ * would go back to the kernel and be asked for again each time: a quarter of all time with large messages (bench/NOTES.md). */
 static void keep_heap(void) {
         mallopt(M_TRIM_THRESHOLD, 32 * 1024 * 1024);
         mallopt(M_MMAP_THRESHOLD, 1024 * 1024);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Hands all links over to the next start of the service, and takes them over from the one before: the router's state (core/handover.h) and
- * the data plane's descriptors go through the manager's store (handover-store.h). Nothing is flushed for it: what the kernel does not take
- * is part of the state, and clients wait only for the start of a program. */
+/* Hands all links over to the next start of the service, and takes them over from the one before: the router's state
+ * (core/handover.h) and the data plane's descriptors go through the manager's store (handover-store.h). Nothing is flushed for
+ * it: what the kernel does not take is part of the state, and clients wait only for the start of a program. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -15,7 +15,8 @@
 #include "service/server-private.h"
 #include "service/token.h"
 
-/* In front of the router's bytes: whose they are. The ids in there are of one state directory, and would be issued twice with another. */
+/* In front of the router's bytes: whose they are. The ids in there are of one state directory, and would be issued twice
+ * with another. */
 typedef struct StateMark {
         uint8_t bytes[WIRE_TOKEN_SIZE];
 } StateMark;
@@ -159,7 +160,8 @@ int server_take_over(Server *s, const RouterConfig *config) {
                                 close(fd); /* nobody stores two */
                 }
         if (r < 0)
-                log_warning(r, "Can't take over the connections of the service before (%s): they are closed, and clients come back.",
+                log_warning(r,
+                            "Can't take over the connections of the service before (%s): they are closed, and clients come back.",
                             r == -EBADMSG ? "they are not as they should be" : strerror(-r));
         return n > 0 && r >= 0;
 }

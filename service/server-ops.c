@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What the router asks of its surroundings, and what it tells them: the log, the bus, tokens, the kernel's figures. Everything here is
- * called in the middle of a turn, so nothing here calls back into the router or waits. */
+/* What the router asks of its surroundings, and what it tells them: the log, the bus, tokens, the kernel's figures. Everything
+ * here is called in the middle of a turn, so nothing here calls back into the router or waits. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -104,7 +104,8 @@ static void on_settle(void *userdata) {
         r = state_settle(s->state);
         if (r < 0)
                 log_peer(s, SERVER_LIMIT_STATE, LOG_ERR, NULL,
-                         "Can't keep in %s who may resume (%s): after a crash, nobody may, as far as the old file could be removed.",
+                         "Can't keep in %s who may resume (%s): after a crash, nobody may, as far as the old file could be "
+                         "removed.",
                          state_get_path(s->state), strerror(-r));
 }
 
@@ -130,8 +131,8 @@ static void on_protocol_error(void *userdata, Link *l, Session *session, const c
                 .reason = text,
         };
 
-        log_peer((Server *) userdata, SERVER_LIMIT_PROTOCOL_ERROR, LOG_WARNING, &fields, "Protocol error of %s%s%s: %s.", l->address,
-                 session ? ", client " : "", session ? session->name : "", text);
+        log_peer((Server *) userdata, SERVER_LIMIT_PROTOCOL_ERROR, LOG_WARNING, &fields, "Protocol error of %s%s%s: %s.",
+                 l->address, session ? ", client " : "", session ? session->name : "", text);
 }
 
 void server_out_of_descriptors(void *userdata) {

@@ -51,12 +51,12 @@ extern const RouterOps server_ops;
 /* Takes ids from the state directory, if the router has asked for some. */
 int server_feed_ids(Server *s);
 
-/* Leaves all links for the next start, between two turns. Returns 1: that is done, and nothing may be done to them any more; or a negative
- * errno, which it has logged. */
+/* Leaves all links for the next start, between two turns. Returns 1: that is done, and nothing may be done to them any more; or a
+ * negative errno, which it has logged. */
 int server_hand_over(Server *s);
 
-/* Makes router and data plane of what was left by the service before. 1; or 0: there is nothing, or (it has said so) it is of no use, and
- * closed. */
+/* Makes router and data plane of what was left by the service before. 1; or 0: there is nothing, or (it has said so) it is of no
+ * use, and closed. */
 int server_take_over(Server *s, const RouterConfig *config);
 
 /* For net_new(). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Owns the event loop and everything on it. The control plane (signals, D-Bus) goes before the data plane, which is one source with a
- * bounded turn, so administration is answered under any load. */
+/* Owns the event loop and everything on it. The control plane (signals, D-Bus) goes before the data plane, which is one source
+ * with a bounded turn, so administration is answered under any load. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -89,7 +89,8 @@ static int say_goodbye(Server *s) {
         return sd_event_source_set_enabled(s->stop_source, SD_EVENT_ONESHOT);
 }
 
-/* When it is not known whether there is a successor, connections are left for it: without one they end when the manager drops them. */
+/* When it is not known whether there is a successor, connections are left for it: without one they end when the manager
+ * drops them. */
 static void on_unit_job(void *userdata, UnitJobAnswer answer) {
         Server *s = userdata;
         int r;
@@ -171,7 +172,8 @@ int server_reload(Server *s, char **ret_error) {
         if (r < 0) {
                 config_deinit(&loaded);
                 fields.message = LOG_MESSAGE_CONFIG_INVALID;
-                return log_full(LOG_ERR, r, &fields, "The configuration stays as it was: %s", *ret_error ? *ret_error : strerror(-r));
+                return log_full(LOG_ERR, r, &fields, "The configuration stays as it was: %s",
+                                *ret_error ? *ret_error : strerror(-r));
         }
         apply(s, &loaded);
         if (*fixed)
@@ -289,7 +291,8 @@ static int load_config(Server *s, const Options *options) {
         s->config_path = options->config_path;
         r = config_load(s->config_path, &s->config, &error);
         if (r < 0)
-                return log_full(LOG_ERR, r, &fields, "%s%s", error ? "" : "Can't read the configuration: ", error ? error : strerror(-r));
+                return log_full(LOG_ERR, r, &fields, "%s%s", error ? "" : "Can't read the configuration: ",
+                                error ? error : strerror(-r));
         s->has_bus_option = options->has_bus;
         if (options->has_bus)
                 s->config.bus = options->bus;
@@ -521,7 +524,9 @@ int server_get_client(Server *s, uint64_t id, ServerClient *ret) {
 }
 
 int server_find_client(Server *s, const char *name, ServerClient *ret) {
-        return describe_found(s, sessions_find_name(&s->router->sessions, (WireText) { .data = name, .size = strlen(name) }), ret);
+        WireText text = { .data = name, .size = strlen(name) };
+
+        return describe_found(s, sessions_find_name(&s->router->sessions, text), ret);
 }
 
 int server_kick_client(Server *s, uint64_t id, const char *reason, const char *who) {

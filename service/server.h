@@ -35,8 +35,8 @@ int server_next_client(Server *server, uint64_t after_id, ServerClient *ret);
 int server_get_client(Server *server, uint64_t id, ServerClient *ret);
 int server_find_client(Server *server, const char *name, ServerClient *ret);
 
-/* Ends a client's session for good and tells it `reason` (clean UTF-8, at most SERVER_REASON_MAX bytes; "" is allowed). `who` names
- * the administrator for the log. 0, -ENXIO: no such client, -EINVAL: the reason is too long or not clean. */
+/* Ends a client's session for good and tells it `reason` (clean UTF-8, at most SERVER_REASON_MAX bytes; "" is allowed). `who`
+ * names the administrator for the log. 0, -ENXIO: no such client, -EINVAL: the reason is too long or not clean. */
 enum { SERVER_REASON_MAX = 1024 };
 int server_kick_client(Server *server, uint64_t id, const char *reason, const char *who);
 

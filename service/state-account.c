@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The first line of the file says when it counts, "boot=" and the id of the boot of this machine; "+FIRST-LAST" lines say which ids may
- * resume, "-FIRST-LAST" lines which no more. Lines are appended; when they have become many more than what they come to, the file is
- * written anew. So an end costs a few bytes, and the file has about a line for each client that is there.
+/* The first line of the file says when it counts, "boot=" and the id of the boot of this machine; "+FIRST-LAST" lines say which
+ * ids may resume, "-FIRST-LAST" lines which no more. Lines are appended; when they have become many more than what they come to,
+ * the file is written anew. So an end costs a few bytes, and the file has about a line for each client that is there.
  *
- * What is appended outlives this process as soon as write() has returned, and the machine only when the kernel has taken it to the disk. To
- * wait for that would stop all messages for as long as the disk takes, for each client that leaves. So a file that was not closed counts
- * only for the boot that it was written in: after a crash of the machine nobody resumes, rather than somebody who is said to be gone. */
+ * What is appended outlives this process as soon as write() has returned, and the machine only when the kernel has taken it to
+ * the disk. To wait for that would stop all messages for as long as the disk takes, for each client that leaves. So a file that
+ * was not closed counts only for the boot that it was written in: after a crash of the machine nobody resumes, rather than
+ * somebody who is said to be gone. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,8 +27,8 @@
 enum {
         ACCOUNT_BOOT_MAX = 64, /* an id has 32 digits, in the kernel's form 4 hyphens as well */
         ACCOUNT_LINE_MAX = sizeof("+9223372036854775807-9223372036854775807\n") - 1,
-        /* … and twice what it was, between two whole writes: that is some 65,000 ends, so there are about as many as blocks of ids are
-         * reserved, and reading it takes a moment. */
+        /* … and twice what it was, between two whole writes: that is some 65,000 ends, so there are about as many as blocks of
+         * ids are reserved, and reading it takes a moment. */
         ACCOUNT_APPENDED_MAX = 1024 * 1024,
 };
 

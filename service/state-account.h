@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The file "resumable" of the state directory: which ids may resume after this process. Others are not told that a client is gone before
- * that is in there. */
+/* The file "resumable" of the state directory: which ids may resume after this process. Others are not told that a client is gone
+ * before that is in there. */
 
 #include "service/core/idranges.h"
 
@@ -29,8 +29,8 @@ typedef struct StateAccount {
 
 #define STATE_ACCOUNT_NULL ((StateAccount) { .dirfd = -1, .fd = -1 })
 
-/* Under the lock of the directory. Reads what there is, and makes it an account of this process. What can't be believed is left out:
- * then nobody may resume, which is safe. Returns 0 or a negative errno. */
+/* Under the lock of the directory. Reads what there is, and makes it an account of this process. What can't be believed is left
+ * out: then nobody may resume, which is safe. Returns 0 or a negative errno. */
 int state_account_open(StateAccount *a, int dirfd, StateLoss *ret_loss);
 /* An orderly end: what is in the account then counts also if the machine is started again. */
 void state_account_close(StateAccount *a);
@@ -39,6 +39,6 @@ void state_account_close(StateAccount *a);
 int state_account_add(StateAccount *a, IdRange ids);
 void state_account_end(StateAccount *a, IdRange ids);
 
-/* Returns when the file has all, for whoever reads it after this process was killed. A negative errno: it could not be written; then it was
- * removed, so that nobody may resume, and is made again when that works. */
+/* Returns when the file has all, for whoever reads it after this process was killed. A negative errno: it could not be written;
+ * then it was removed, so that nobody may resume, and is made again when that works. */
 int state_account_settle(StateAccount *a);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A directory with up to three files. "next-id" is one line of text, the first id that nobody has; "resume-key" is 32 bytes from the
- * kernel; "resumable" is the account of who may resume (state-account.c). The object owns the directory's descriptor, which is also
- * what is locked, so a lock never outlives its holder and leaves no file behind. All access goes through that descriptor: a
- * directory that is renamed meanwhile stays the same directory. A second lock, on the key, is held for as long as the object lives, by
- * who keeps the account.
+/* A directory with up to three files. "next-id" is one line of text, the first id that nobody has; "resume-key" is 32 bytes from
+ * the kernel; "resumable" is the account of who may resume (state-account.c). The object owns the directory's descriptor, which
+ * is also what is locked, so a lock never outlives its holder and leaves no file behind. All access goes through that descriptor:
+ * a directory that is renamed meanwhile stays the same directory. A second lock, on the key, is held for as long as the object
+ * lives, by who keeps the account.
  *
- * next-id is made before resume-key. So a key without a counter never comes from a crash of ours; it means that somebody
- * removed the counter, and with it the knowledge which ids were used. */
+ * next-id is made before resume-key. So a key without a counter never comes from a crash of ours; it means that somebody removed
+ * the counter, and with it the knowledge which ids were used. */
 
 #include <errno.h>
 #include <fcntl.h>

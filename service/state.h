@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The state directory: the id counter, the key of the resume tokens, and the account of who may resume. Files are replaced atomically
- * (written aside, synced, renamed, directory synced). Two services may share a directory: each change is made under a short lock. The
- * account is kept by the first; the clients of another can't resume after it has ended. */
+/* The state directory: the id counter, the key of the resume tokens, and the account of who may resume. Files are replaced
+ * atomically (written aside, synced, renamed, directory synced). Two services may share a directory: each change is made under a
+ * short lock. The account is kept by the first; the clients of another can't resume after it has ended. */
 
 #include "service/state-account.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A service that was restarted can check a token without remembering anybody. What is signed is put together so that no two triples give
- * the same bytes: the id has a fixed size, the name a count, and the principal is the rest.
+/* A service that was restarted can check a token without remembering anybody. What is signed is put together so that no two
+ * triples give the same bytes: the id has a fixed size, the name a count, and the principal is the rest.
  *
- * HMAC() of OpenSSL 3 would do the same with thousands of allocations the first time and dozens later. Where one fails, it crashes, or fails
- * for ever (3.0.16), or there is no token for a client that needs one. So this is RFC 2104 over the functions beneath, which allocate
- * nothing. */
+ * HMAC() of OpenSSL 3 would do the same with thousands of allocations the first time and dozens later. Where one fails, it
+ * crashes, or fails for ever (3.0.16), or there is no token for a client that needs one. So this is RFC 2104 over the functions
+ * beneath, which allocate nothing. */
 
 #define OPENSSL_SUPPRESS_DEPRECATED
 

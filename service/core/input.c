@@ -182,6 +182,7 @@ void link_input(Link *l, uint8_t *data, size_t size) {
                         s->bytes_in += taken;
                 n += taken;
         }
-        if ((l->state == LINK_OPENING || l->state == LINK_WAITING || l->state == LINK_UP) && framer_keep(&l->framer, data + n, size - n) < 0)
+        if ((l->state == LINK_OPENING || l->state == LINK_WAITING || l->state == LINK_UP) &&
+            framer_keep(&l->framer, data + n, size - n) < 0)
                 link_end(l, LINK_RESET);
 }

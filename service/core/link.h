@@ -114,7 +114,8 @@ enum {
         /* Over the high-water mark, for what was sent before the end: all that a kernel's receive buffer holds by default
          * (tcp_rmem) */
         LINK_LEAVING_BYTES = 8 * 1024 * 1024,
-        LINK_QUEUED_SCARCE = 64 * 1024 * 1024, /* queued for all together: from there on, links are read from and let queue less */
+        /* Queued for all together: from there on, links are read from and let queue less */
+        LINK_QUEUED_SCARCE = 64 * 1024 * 1024,
         LINK_READ_SIZE_MAX = 128 * 1024, /* beyond this, a larger read saves no time that can be measured */
         /* How long an output must have been blocked before the kernel is told that this peer is slow rather than dead: well below
          * the shortest time-out that can be configured, and rare enough to cost nothing. */

@@ -45,7 +45,8 @@ typedef struct RouterOps {
         /* Fewer than ROUTER_IDS_LOW ids are left: call router_add_ids() when control is back. */
         void (*ids_low)(void *userdata);
         /* The resume token of a session. */
-        void (*make_token)(void *userdata, uint64_t id, WireText name, const char *principal, uint8_t ret[static WIRE_TOKEN_SIZE]);
+        void (*make_token)(void *userdata, uint64_t id, WireText name, const char *principal,
+                           uint8_t ret[static WIRE_TOKEN_SIZE]);
         /* What the kernel knows of a link: how long the peer's kernel has been silent, and its round trip; 0 where it doesn't. */
         void (*get_kernel_figures)(void *userdata, Link *l, uint32_t *ret_silence_ms, uint32_t *ret_rtt_usec);
         /* Does the kernel still hold output that the peer's kernel has not acknowledged, or has no room for? */

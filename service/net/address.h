@@ -13,8 +13,8 @@ typedef struct Address {
         socklen_t size;
 } Address;
 
-/* What `text` stands for: several for a host name. Resolving one blocks. Returns 0 with *ret_addresses (free() it), or a negative errno
- * with *ret_why, a constant text that goes behind the address in a message. */
+/* What `text` stands for: several for a host name. Resolving one blocks. Returns 0 with *ret_addresses (free() it), or a negative
+ * errno with *ret_why, a constant text that goes behind the address in a message. */
 int address_parse(const char *text, Address **ret_addresses, size_t *ret_n_addresses, const char **ret_why);
 
 /* As people write it; "unix:" for a local socket without a path. */

@@ -52,8 +52,8 @@ int listener_new_from_fd(int fd, Listener **ret_listener) {
         return listener_alloc(fd, ret_listener);
 }
 
-/* The file of a service that is no more keeps the address in use. To a file that is no socket connect() is refused just as well, but that is
- * not ours to remove. */
+/* The file of a service that is no more keeps the address in use. To a file that is no socket connect() is refused just as well,
+ * but that is not ours to remove. */
 static bool is_stale(const Address *address) {
         const struct sockaddr_un *sun = (const struct sockaddr_un *) &address->storage;
         struct stat st;
@@ -70,8 +70,8 @@ static bool is_stale(const Address *address) {
         return stale;
 }
 
-/* Under the lock nobody else looks whether the file is stale: not before listen(), when it seems to be, nor when another is about to
- * replace it. */
+/* Under the lock nobody else looks whether the file is stale: not before listen(), when it seems to be, nor when another is about
+ * to replace it. */
 static int bind_unix(int fd, const Address *address, Listener *l) {
         __attribute__((cleanup(free_text))) char *path = strdup(((const struct sockaddr_un *) &address->storage)->sun_path);
         int r;

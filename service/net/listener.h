@@ -21,11 +21,13 @@ enum {
         LISTENER_BACKLOG = 4096, /* clients of a service that was restarted come back all at once */
 };
 
-/* Binds and listens. A local socket's file is made for everyone to connect, and replaces one that nobody listens on any more; a file beside
- * it, with .lock behind its name, is locked for as long. Returns 0, or a negative errno with *ret_why as address_parse(). */
+/* Binds and listens. A local socket's file is made for everyone to connect, and replaces one that nobody listens on any
+ * more; a file beside it, with .lock behind its name, is locked for as long. Returns 0, or a negative errno with *ret_why
+ * as address_parse(). */
 int listener_new(const Address *address, Listener **ret_listener, const char **ret_why);
 
-/* Takes over a descriptor that listens already. Returns 0, or -EINVAL if it does not, or is no stream socket; it is not closed then. */
+/* Takes over a descriptor that listens already. Returns 0, or -EINVAL if it does not, or is no stream socket; it is not
+ * closed then. */
 int listener_new_from_fd(int fd, Listener **ret_listener);
 
 Listener *listener_free(Listener *l);

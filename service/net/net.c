@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A turn takes up to EVENTS_MAX ready descriptors. Each is read once, one behind the other into the arena, which all links share; the frames
- * stay there until all that were written to have had their one write. So a turn costs a read for each sender and a write for each target,
- * however many messages there were. Sockets that close during a turn are freed after it, since later events of the same turn may
- * still name them. */
+/* A turn takes up to EVENTS_MAX ready descriptors. Each is read once, one behind the other into the arena, which all links share;
+ * the frames stay there until all that were written to have had their one write. So a turn costs a read for each sender and a
+ * write for each target, however many messages there were. Sockets that close during a turn are freed after it, since later
+ * events of the same turn may still name them. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -280,7 +280,8 @@ int net_passed_init(NetPassed *passed, const int *fds, const uint8_t *marks, siz
                 }
                 r = socket_new_passed(fds[i], marks[i] & NET_MARK_RESET, &s);
                 if (r >= 0)
-                        passed->links[passed->n++] = (HandoverLink) { .userdata = s, .address = s->address, .principal = s->principal };
+                        passed->links[passed->n++] = (HandoverLink) {
+                                .userdata = s, .address = s->address, .principal = s->principal };
         }
         if (r < 0)
                 net_passed_deinit(passed);

@@ -70,8 +70,8 @@ int net_get_fd(const Net *n);
 /* When it must be called at the latest (CLOCK_MONOTONIC, usec). */
 uint64_t net_get_deadline(const Net *n);
 
-/* A turn: reads what is ready, up to a budget, does what is due, writes. Also call it after anything that the control plane did to
- * the router, so that it goes out. */
+/* A turn: reads what is ready, up to a budget, does what is due, writes. Also call it after anything that the control plane did
+ * to the router, so that it goes out. */
 void net_turn(Net *n);
 
 /* CLOCK_MONOTONIC, in usec */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Owns the file and its descriptor. The kernel frees the lock of a process that was killed; the file stays then, as the socket does, and the
- * next service takes both over. It waits for nobody, and writes nothing into the file. */
+/* Owns the file and its descriptor. The kernel frees the lock of a process that was killed; the file stays then, as the socket
+ * does, and the next service takes both over. It waits for nobody, and writes nothing into the file. */
 
 #include <errno.h>
 #include <fcntl.h>

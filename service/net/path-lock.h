@@ -10,8 +10,8 @@ typedef struct PathLock {
 
 #define PATH_LOCK_NULL ((PathLock) { .fd = -1 })
 
-/* Takes the lock of `path` without waiting for it. Returns 0; -EADDRINUSE: somebody has it; -EEXIST: there is something else of its name; or
- * another negative errno. */
+/* Takes the lock of `path` without waiting for it. Returns 0; -EADDRINUSE: somebody has it; -EEXIST: there is something else of
+ * its name; or another negative errno. */
 int path_lock_init(PathLock *ret_lock, const char *path);
 
 /* Removes the file. What was locked is to be gone by then. */

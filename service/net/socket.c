@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Owns the descriptor and the texts of one link. A peer that has closed may have sent a lot before it did: so a failed write only ends the
- * writing, and the link ends when what there is to read has been read. */
+/* Owns the descriptor and the texts of one link. A peer that has closed may have sent a lot before it did: so a failed write only
+ * ends the writing, and the link ends when what there is to read has been read. */
 
 #include <assert.h>
 #include <errno.h>
@@ -255,7 +255,8 @@ void socket_set_tcp_options(int fd, uint64_t kernel_timeout_usec) {
         setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
         setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
-        /* So that a shut window is probed often enough to tell a dead host from a program that does not read; else it takes minutes. */
+        /* So that a shut window is probed often enough to tell a dead host from a program that does not read; else it
+         * takes minutes. */
         setsockopt(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, &timeout_ms, sizeof(timeout_ms));
 }
 
@@ -284,9 +285,9 @@ bool socket_is_pending(const Link *l) {
         return !s->local && ioctl(s->fd, SIOCOUTQ, &n) >= 0 && n > 0;
 }
 
-/* Since Linux 5.11, TCP_USER_TIMEOUT also ends a connection whose peer acknowledges all probes but keeps its window shut for that long (see
- * tcp_probe_timer()): a program that computes for a minute without reading. What it does not
- * read may all be in buffers of the kernel. So it is off while the output is stalled, and socket_is_dead() asks the kernel instead. */
+/* Since Linux 5.11, TCP_USER_TIMEOUT also ends a connection whose peer acknowledges all probes but keeps its window shut for that
+ * long (see tcp_probe_timer()): a program that computes for a minute without reading. What it does not read may all be in buffers
+ * of the kernel. So it is off while the output is stalled, and socket_is_dead() asks the kernel instead. */
 void socket_set_stalled(Link *l, bool on, uint64_t kernel_timeout_usec) {
         const Socket *s = l->userdata;
         int timeout_ms = on ? 0 : (int) (kernel_timeout_usec / 1000);

@@ -37,13 +37,13 @@ typedef struct Socket {
 /* Takes over `fd`. Returns 0, or a negative errno and closes it. */
 int socket_new(int fd, const Address *peer, Router *router, Socket **ret_socket);
 
-/* … of a link that another service has had, and that is to be made: `link` is NULL. `was_reset` as it was there. -EINVAL: it is no stream
- * socket. */
+/* … of a link that another service has had, and that is to be made: `link` is NULL. `was_reset` as it was there. -EINVAL: it is
+ * no stream socket. */
 int socket_new_passed(int fd, bool was_reset, Socket **ret_socket);
 Socket *socket_free(Socket *s);
 
-/* Reads once, into `buffer` with room for the link's tail and READ_SIZE more, and feeds the link. Returns how many bytes of it are in use
- * until the end of the turn. */
+/* Reads once, into `buffer` with room for the link's tail and READ_SIZE more, and feeds the link. Returns how many bytes of it
+ * are in use until the end of the turn. */
 size_t socket_read(Socket *s, uint8_t *buffer);
 
 enum { SOCKET_BUFFER_SIZE = WIRE_FRAME_MAX + LINK_READ_SIZE_MAX };

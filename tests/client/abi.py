@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The functions and types of the library are those that client/libdirectclient.abi describes: a program that was built with an
-older release goes on working with a newer one. Compared by abidiff (libabigail), from debug information, on the architecture that the
-description is of.
+older release goes on working with a newer one. Compared by abidiff (libabigail), from debug information, on the architecture that
+the description is of.
 
     abi.py DESCRIPTION HEADER LIBRARY [--update]
 

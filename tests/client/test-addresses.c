@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A service that may be at several addresses, of which some swallow packets and some refuse; and one that accepts and says nothing.
- * On a time of its own, which does not pass by itself. */
+/* A service that may be at several addresses, of which some swallow packets and some refuse; and one that accepts and says
+ * nothing. On a time of its own, which does not pass by itself. */
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -204,7 +204,8 @@ START_TEST(test_all_have_become_silent) {
 }
 END_TEST
 
-/* One that refuses, where the service was, says that its host is there. It is asked again soon, whatever becomes of the others. */
+/* One that refuses, where the service was, says that its host is there. It is asked again soon, whatever becomes of
+ * the others. */
 START_TEST(test_other_is_silent) {
         connect_to_fake();
         lose_link();
@@ -243,8 +244,8 @@ START_TEST(test_slow_program) {
 }
 END_TEST
 
-/* A service that accepts and does not answer, because it is stopped or its host is overloaded: each attempt waits for it, so it is
- * soon found to be back, and the pauses between them are short. */
+/* A service that accepts and does not answer, because it is stopped or its host is overloaded: each attempt waits for it, so it
+ * is soon found to be back, and the pauses between them are short. */
 START_TEST(test_hung_service) {
         connect_to_fake();
         lose_link();

@@ -54,7 +54,8 @@ static uint64_t check_bulk(uint64_t first, size_t size) {
                 }
                 ck_assert_int_eq(memcmp(payload, data + offset, header.length), 0);
                 offset += header.length;
-                ck_assert_uint_eq(header.flags, WIRE_RELIABLE | (sequence == 1 ? WIRE_FIRST : 0) | (offset == size ? WIRE_LAST : 0));
+                ck_assert_uint_eq(header.flags,
+                                  WIRE_RELIABLE | (sequence == 1 ? WIRE_FIRST : 0) | (offset == size ? WIRE_LAST : 0));
         }
         ck_assert_uint_eq(offset, size);
         return sequence - 1;

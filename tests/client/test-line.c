@@ -185,7 +185,9 @@ END_TEST
 static const struct {
         size_t size;
         bool is_continued;
-} parts[] = { { 50, false }, { 60, false }, { 48, true }, { 2500, false }, { 3000, false }, { 48, true }, { 9, false }, { 40, false } };
+} parts[] = {
+        { 50, false }, { 60, false }, { 48, true }, { 2500, false }, { 3000, false }, { 48, true }, { 9, false }, { 40, false },
+};
 static const size_t frame_ends[] = { 50, 110, 2658, 5658, 5715, 5755 };
 
 /* After any number of bytes: if a frame was cut, what has to go before the next one ends where a frame ends; if none was, nothing

@@ -125,7 +125,8 @@ static void on_message(DirectClient *client, DirectMessage *message, void *userd
         is_armed = false;
         ck_assert_uint_lt(kind, _KIND_N);
         /* Without memory for the whole, it comes in parts */
-        ck_assert_mem_eq(direct_message_get_data(message), large + direct_message_get_offset(message), direct_message_get_size(message));
+        ck_assert_mem_eq(direct_message_get_data(message), large + direct_message_get_offset(message),
+                         direct_message_get_size(message));
         ck_assert_int_eq(direct_message_is_failed(message), 0);
         scene->n_received[kind] += (unsigned) direct_message_is_last(message);
         if (kind == KIND_CALL)

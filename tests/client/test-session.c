@@ -339,5 +339,5 @@ START_TEST(test_descriptors) {
 END_TEST
 
 TEST_MAIN_FIXTURE("client-session", setup, teardown, test_hello, test_refused, test_not_a_service, test_kicked,
-                  test_kicked_while_writing, test_resume, test_resume_confirmed, test_resume_refused, test_resume_refused_for_good,
-                  test_goodbye_delay, test_replaced, test_no_reconnect, test_ping, test_descriptors)
+                  test_kicked_while_writing, test_resume, test_resume_confirmed, test_resume_refused,
+                  test_resume_refused_for_good, test_goodbye_delay, test_replaced, test_no_reconnect, test_ping, test_descriptors)

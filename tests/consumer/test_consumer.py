@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The library as others get it: all is installed into a directory, programs outside of this tree are built with what pkg-config says,
-and with CMake's find_package(), and run against the service that was installed with it."""
+"""The library as others get it: all is installed into a directory, programs outside of this tree are built with what pkg-config
+says, and with CMake's find_package(), and run against the service that was installed with it."""
 
 import os
 import re

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What systemd gives to the service, and what it waits for from it: sockets, readiness, the watchdog, reloads, the end. The sockets are
-as systemd makes them, blocking: a service that forgets that serves the first client and then hangs."""
+"""What systemd gives to the service, and what it waits for from it: sockets, readiness, the watchdog, reloads, the end. The
+sockets are as systemd makes them, blocking: a service that forgets that serves the first client and then hangs."""
 
 import os
 import signal

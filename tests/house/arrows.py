@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Dependencies point one way: protocol <- service/core <- service/net <- service, and protocol <- client. The tools that talk and the
-examples know the public header and the shared library only. Checked in three ways: what is included, what is linked, and which symbols
-the objects of the pure and silent parts want.
+"""Dependencies point one way: protocol <- service/core <- service/net <- service, and protocol <- client. The tools that talk and
+the examples know the public header and the shared library only. Checked in three ways: what is included, what is linked, and
+which symbols the objects of the pure and silent parts want.
 
     arrows.py SOURCE_ROOT [BUILD_ROOT]"""
 
@@ -12,37 +12,44 @@ import subprocess
 import sys
 from collections import namedtuple
 
-# What files of a layer may include by "…": directories of the source tree, or single files; "build" is what configure_file() made.
-# What they may not include by <…> is a pattern. The first layer whose pattern matches the path counts.
+# What files of a layer may include by "…": directories of the source tree, or single files; "build" is what configure_file()
+# made. What they may not include by <…> is a pattern. The first layer whose pattern matches the path counts.
 Layer = namedtuple("Layer", "name path may_include must_not_include may_link")
 
 PUBLIC = "client/directclient.h"
 SYSTEMD = r"systemd/|libudev"
 LOGGING = r"syslog\.h|systemd/sd-journal"
-INPUT_OUTPUT = r"sys/(socket|epoll|poll|select|ioctl|un|timerfd|eventfd|signalfd|inotify|mman)\.h|poll\.h|fcntl\.h|netdb\.h|netinet/|time\.h|sys/time"
+INPUT_OUTPUT = (r"sys/(socket|epoll|poll|select|ioctl|un|timerfd|eventfd|signalfd|inotify|mman)\.h|poll\.h|fcntl\.h|netdb\.h"
+                r"|netinet/|time\.h|sys/time")
 LIBC = r"c|m|rt|dl|pthread"
 
 LAYERS = (
     Layer("protocol", r"protocol/", ("protocol",), f"{SYSTEMD}|{LOGGING}|{INPUT_OUTPUT}|stdio|unistd", LIBC),
-    Layer("core", r"service/core/", ("protocol", "service/core"), f"{SYSTEMD}|{LOGGING}|{INPUT_OUTPUT}|unistd", f"protocol|{LIBC}"),
+    Layer("core", r"service/core/", ("protocol", "service/core"), f"{SYSTEMD}|{LOGGING}|{INPUT_OUTPUT}|unistd",
+          f"protocol|{LIBC}"),
     Layer("net", r"service/net/", ("protocol", "service/core", "service/net"), f"{SYSTEMD}|{LOGGING}",
           f"protocol|core|net|ssl|crypto|{LIBC}"),
     Layer("service", r"service/", ("protocol", "service", "dbus", "build"), r"directclient", None),
-    Layer("client", r"client/", ("protocol", "client", "build"), f"{SYSTEMD}|{LOGGING}", f"protocol|directclient.*|ssl|crypto|{LIBC}"),
+    Layer("client", r"client/", ("protocol", "client", "build"), f"{SYSTEMD}|{LOGGING}",
+          f"protocol|directclient.*|ssl|crypto|{LIBC}"),
     Layer("directctl", r"tools/(directctl|ctl[-.])", ("tools", "dbus", "build"), r"directclient", f"systemd|smartcols|{LIBC}"),
     Layer("directclient", r"tools/", ("tools", PUBLIC, "build"), SYSTEMD, f"directclient|{LIBC}"),
     Layer("examples", r"examples/", ("examples", PUBLIC), SYSTEMD, f"directclient|png.*|z|{LIBC}"),
 )
 
-# Symbols that objects must not want. The pure parts get bytes, events and the time from outside; they and the library say nothing.
+# Symbols that objects must not want. The pure parts get bytes, events and the time from outside; they and the library
+# say nothing.
 SAYING = r"(__)?(v|f|vf|d|vd)?printf(_chk)?|f?puts|f?putc|_IO_putc|putchar|perror|(__)?v?syslog(_chk)?|stdout|stderr|sd_\w+"
-DOING = (r"socket|accept4?|connect|bind|listen|recv\w*|send\w*|read(v|_chk)?|write(v)?|p?poll|select|epoll_\w+|open(at)?(64)?|close|ioctl|fcntl(64)?"
-         r"|clock_\w+|gettimeofday|time|usleep|sleep|nanosleep|getrandom|random|rand|pthread_\w+|signal|sigaction|abort|exit|_exit|getenv")
+DOING = (r"socket|accept4?|connect|bind|listen|recv\w*|send\w*|read(v|_chk)?|write(v)?|p?poll|select|epoll_\w+|open(at)?(64)?"
+         r"|close|ioctl|fcntl(64)?|clock_\w+|gettimeofday|time|usleep|sleep|nanosleep|getrandom|random|rand|pthread_\w+|signal"
+         r"|sigaction|abort|exit|_exit|getenv")
 ENDING = r"abort|exit|_exit|signal|sigaction|pthread_create|sleep|usleep|nanosleep"
-SYMBOLS = (("protocol", f"{SAYING}|{DOING}"), ("service/core", f"{SAYING}|{DOING}"), ("service/net", r"sd_\w+"), ("client", f"{SAYING}|{ENDING}"))
+SYMBOLS = (("protocol", f"{SAYING}|{DOING}"), ("service/core", f"{SAYING}|{DOING}"), ("service/net", r"sd_\w+"),
+           ("client", f"{SAYING}|{ENDING}"))
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.MULTILINE)
-LINK = re.compile(r"^build (?P<outputs>[^:|\n]+?)(?: \|[^:\n]*)?: c(?:pp)?_LINKER(?:_RSP)? (?P<inputs>.*)\n(?P<variables>(?: .*\n)*)", re.MULTILINE)
+LINK = re.compile(r"^build (?P<outputs>[^:|\n]+?)(?: \|[^:\n]*)?: c(?:pp)?_LINKER(?:_RSP)? (?P<inputs>.*)\n"
+                  r"(?P<variables>(?: .*\n)*)", re.MULTILINE)
 
 
 def layer_of(path):
@@ -104,7 +111,8 @@ def check_links(build):
             if layer and any(name.startswith("directclient") for name in names):
                 problems.append(f"{output}: {layer.name} must not link the client library")
             continue
-        problems += [f"{output}: {layer.name} must not link {name}" for name in sorted(names) if not re.fullmatch(layer.may_link, name)]
+        problems += [f"{output}: {layer.name} must not link {name}" for name in sorted(names)
+                     if not re.fullmatch(layer.may_link, name)]
     return problems
 
 
@@ -115,7 +123,8 @@ def check_symbols(build):
                    for name in names if name.endswith(".o")]
         if not objects:
             continue
-        out = subprocess.run(["nm", "--undefined-only", "--print-file-name", *objects], check=True, capture_output=True, text=True).stdout
+        out = subprocess.run(["nm", "--undefined-only", "--print-file-name", *objects], check=True, capture_output=True,
+                             text=True).stdout
         for line in sorted(set(out.splitlines())):
             path, _, symbol = line.replace(": ", ":").rpartition(" ")
             if re.fullmatch(forbidden, symbol.split("@")[0]):

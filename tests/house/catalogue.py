@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Each journal message of service/log-messages.h has one entry in systemd/directserver.catalog, and no entry is of none. An id that is
-there twice would silently hide one of the two. The fields that an entry uses are those that the message has.
+"""Each journal message of service/log-messages.h has one entry in systemd/directserver.catalog, and no entry is of none. An id
+that is there twice would silently hide one of the two. The fields that an entry uses are those that the message has.
 
     catalogue.py SOURCE_ROOT"""
 
@@ -32,7 +32,8 @@ def journalctl_problems(catalogue, ids):
         run = subprocess.run(["journalctl", f"--root={root}", "--update-catalog"], capture_output=True, text=True)
         if run.returncode or run.stderr:
             return [f"journalctl --update-catalog: {run.returncode} {run.stderr}"]
-        listed = subprocess.run(["journalctl", f"--root={root}", "--list-catalog"], check=True, capture_output=True, text=True).stdout
+        listed = subprocess.run(["journalctl", f"--root={root}", "--list-catalog"], check=True, capture_output=True,
+                                text=True).stdout
         return [f"journalctl does not list {i}" for i in ids if i not in listed]
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The table of keys in service/config.c, the configuration file that is installed, and the manual page name the same keys with the same
-defaults, in the same order. The shipped file, and the one with all its comments taken away, are what the service accepts.
+"""The table of keys in service/config.c, the configuration file that is installed, and the manual page name the same
+keys with the same defaults, in the same order. The shipped file, and the one with all its comments taken away, are what
+the service accepts.
 
     keys.py SOURCE_ROOT [SERVICE]"""
 
@@ -23,8 +24,8 @@ def accepts(service, text):
         path = os.path.join(directory, "directserver.conf")
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
-        run = subprocess.run([service, f"--config={path}", f"--state-directory={directory}", "--bus=none", "--listen=unix:relative"],
-                             capture_output=True, text=True, timeout=30)
+        run = subprocess.run([service, f"--config={path}", f"--state-directory={directory}", "--bus=none",
+                              "--listen=unix:relative"], capture_output=True, text=True, timeout=30)
         return [] if "relative" in run.stderr and path not in run.stderr else [f"the service does not accept it: {run.stderr}"]
 
 
@@ -40,7 +41,8 @@ def main(root, service=None):
         in_page.append((name, default[1] if default else ""))
     problems = [] if len(table) > 1 else ["no keys found in service/config.c"]
     for where, found in (("systemd/directserver.conf", in_file), ("man/directserver.conf.5", in_page)):
-        problems += [f"{where}: {name}={default} is missing or has another default" for name, default in table if (name, default) not in found]
+        problems += [f"{where}: {name}={default} is missing or has another default" for name, default in table
+                     if (name, default) not in found]
         problems += [f"{where}: {name}={default} is not in the table" for name, default in found if (name, default) not in table]
         if not problems and found != table:
             problems.append(f"{where}: the order is another one")

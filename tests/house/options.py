@@ -15,7 +15,8 @@ def run(*command):
 
 
 def options_of_help(text):
-    return {o for line in text.splitlines() if re.match(r"\s+-", line) for o in re.findall(r"--[a-z][a-z-]*", re.split(r"\s{3,}(?=[A-Z])", line.strip())[0])}
+    lines = [re.split(r"\s{3,}(?=[A-Z])", line.strip())[0] for line in text.splitlines() if re.match(r"\s+-", line)]
+    return {option for line in lines for option in re.findall(r"--[a-z][a-z-]*", line)}
 
 
 def words_of_help(text):
@@ -68,7 +69,8 @@ def main(program, page_path, *completion_paths):
             completion = file.read()
         completed = set(re.findall(r"--[a-z][a-z-]*", re.sub(r"^\s*#.*$", "", completion, flags=re.MULTILINE)))
         problems += [f"option {o} is not completed by {completion_path}" for o in sorted(options - completed)]
-        problems += [f"command {w} is not completed by {completion_path}" for w in sorted(words) if not re.search(rf"\b{w}\b", completion)]
+        problems += [f"command {w} is not completed by {completion_path}" for w in sorted(words)
+                     if not re.search(rf"\b{w}\b", completion)]
 
     for problem in problems:
         print(problem)

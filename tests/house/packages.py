@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is installed is in exactly one of the RPM packages, and nothing else is said to be in them: rpmbuild would find out at the end of
-a long build only. Arch's PKGBUILD has the version that meson.build has.
+"""What is installed is in exactly one of the RPM packages, and nothing else is said to be in them: rpmbuild would find out at the
+end of a long build only. Arch's PKGBUILD has the version that meson.build has.
 
     packages.py SPEC PKGBUILD BUILD_ROOT VERSION"""
 
@@ -13,8 +13,9 @@ import sys
 
 # The macros that the spec has in paths, as patterns of what a build for any prefix installs
 MACROS = {
-    "%{_bindir}": "*/bin", "%{_datadir}": "*/share", "%{_includedir}": "*/include", "%{_journalcatalogdir}": "*/lib/systemd/catalog",
-    "%{_libdir}": "*/lib*", "%{_libexecdir}": "*/libexec", "%{_mandir}": "*/share/man", "%{_prefix}": "*", "%{_sysconfdir}": "*etc",
+    "%{_bindir}": "*/bin", "%{_datadir}": "*/share", "%{_includedir}": "*/include",
+    "%{_journalcatalogdir}": "*/lib/systemd/catalog", "%{_libdir}": "*/lib*", "%{_libexecdir}": "*/libexec",
+    "%{_mandir}": "*/share/man", "%{_prefix}": "*", "%{_sysconfdir}": "*etc",
     "%{_sysusersdir}": "*/lib/sysusers.d", "%{_unitdir}": "*/lib/systemd/system",
 }
 # By a script of its own, which keeps what the administrator wrote (systemd/meson.build)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What README.md shows is true: its C program compiles without a warning and works, the commands in its console blocks succeed, and what
-they print is what stands there, but for numbers. All runs against a private service on a private session bus. The files that README.md,
-HACKING.md and NEWS.md name are there.
+"""What README.md shows is true: its C program compiles without a warning and works, the commands in its console blocks succeed,
+and what they print is what stands there, but for numbers. All runs against a private service on a private session bus. The files
+that README.md, HACKING.md and NEWS.md name are there.
 
     readme.py SOURCE_ROOT BUILD_ROOT [--update]
 
@@ -59,8 +59,8 @@ class Session:
 
     def run(self, command):
         """The output of a shell command that must succeed"""
-        done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=self.directory, env=self.environment, capture_output=True,
-                              text=True, stdin=subprocess.DEVNULL, timeout=TIMEOUT)
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=self.directory, env=self.environment,
+                              capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=TIMEOUT)
         if done.returncode or done.stderr:
             sys.exit(f"$ {command}\n{done.stdout}{done.stderr}exit status {done.returncode}")
         return done.stdout
@@ -113,8 +113,8 @@ def play(session, text):
 
 
 def compare(shown, seen):
-    diff = difflib.unified_diff([normalise(line) for line in shown], [normalise(line) for line in seen], "README.md", "today", lineterm="")
-    return list(diff)
+    texts = [normalise(line) for line in shown], [normalise(line) for line in seen]
+    return list(difflib.unified_diff(*texts, "README.md", "today", lineterm=""))
 
 
 def missing_files(source):
@@ -124,7 +124,8 @@ def missing_files(source):
         with open(os.path.join(source, name), encoding="utf-8") as file:
             text = file.read()
         paths = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
-        paths += re.findall(r"`((?:bench|client|dbus|examples|man|packaging|protocol|service|systemd|tests|tools)/[\w./-]*)", text)
+        paths += re.findall(r"`((?:bench|client|dbus|examples|man|packaging|protocol|service|systemd|tests|tools)/[\w./-]*)",
+                            text)
         problems += [f"{name}: there is no {path}" for path in paths if not os.path.exists(os.path.join(source, path))]
     return problems
 

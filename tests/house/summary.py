@@ -3,8 +3,8 @@
 """Counts the outcomes in meson's own logs (testlog.json, benchmarklog.json; one JSON object a line) and ends with the line
 "N passed, N failed, N skipped". Fails when a test failed and when none ran: an empty run must not look like a good one.
 
-Arguments that do not end in .json are files, or directories of files, that a sanitizer may have reported to. Each report counts as
-a failure: a test that does not look at how a service ended would else hide it."""
+Arguments that do not end in .json are files, or directories of files, that a sanitizer may have reported to. Each report counts
+as a failure: a test that does not look at how a service ended would else hide it."""
 
 import json
 import os

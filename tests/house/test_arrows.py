@@ -42,8 +42,8 @@ RIGHT = (
     ("tools/directctl.c", "#include <systemd/sd-bus.h>"),
     ("examples/hello.c", '#include <directclient.h>\n#include "common.h"\n#include <stdio.h>'),
 )
-HEADERS = ("protocol/wire.h", "service/core/link.h", "service/core/route.h", "service/net/net.h", "service/server.h", "service/log.h",
-           "client/flow.h", "client/directclient.h", "tools/talk.h", "examples/common.h")
+HEADERS = ("protocol/wire.h", "service/core/link.h", "service/core/route.h", "service/net/net.h", "service/server.h",
+           "service/log.h", "client/flow.h", "client/directclient.h", "tools/talk.h", "examples/common.h")
 
 NINJA = """build {output}: c_LINKER {output}.p/a.c.o | /usr/lib/x86_64-linux-gnu/libm.so
  DESC = Linking
@@ -68,7 +68,8 @@ LINKS_RIGHT = (
 SYMBOLS = (
     ("protocol", 'int printf(const char *, ...); void f(void); void f(void) { printf("x"); }', 1),
     ("service/core", "int clock_gettime(int, void *); int f(void); int f(void) { return clock_gettime(1, 0); }", 1),
-    ("service/core", "int snprintf(char *, unsigned long, const char *, ...); int f(char *b, int i) { return snprintf(b, 9, \"%d\", i); }", 0),
+    ("service/core", "int snprintf(char *, unsigned long, const char *, ...);"
+                     "int f(char *b, int i) { return snprintf(b, 9, \"%d\", i); }", 0),
     ("service/net", "int sd_notify(int, const char *); int f(void); int f(void) { return sd_notify(0, 0); }", 1),
     ("client", "void abort(void); void f(void) { abort(); }", 1),
     ("client", "int socket(int, int, int); int f(void) { return socket(1, 1, 0); }", 0),

@@ -65,8 +65,8 @@ class ManagedService(Service):
         self.start(**config)
 
     def repack(self, change):
-        """What is stored, changed on its way: change(state, messages) gets the state's bytes and the [marks, descriptors] of the links, and
-        returns both, or instead of the bytes a descriptor."""
+        """What is stored, changed on its way: change(state, messages) gets the state's bytes and the [marks, descriptors] of the
+        links, and returns both, or instead of the bytes a descriptor."""
         fd = next(fd for name, fd in self.stored if name == STORED)
         old = socket.socket(fileno=os.dup(fd))
         old.setblocking(False)

@@ -96,7 +96,8 @@ class Service:
         self.reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self.reader.start()
         for kind in self.listen:
-            pattern = {"tcp": r"127\.0\.0\.1:", "held": r"127\.0\.0\.1:", "tcp6": r"\[::1\]:", "any": r"0\.0\.0\.0:", "unix": "unix:"}[kind]
+            pattern = {"tcp": r"127\.0\.0\.1:", "held": r"127\.0\.0\.1:", "tcp6": r"\[::1\]:", "any": r"0\.0\.0\.0:",
+                       "unix": "unix:"}[kind]
             line = self.wait_line(rf"Listening on {pattern}")
             setattr(self, kind, LISTENING.search(line).group(1))
 

@@ -250,7 +250,8 @@ class Broadcasts(DeliveryTest):
         self.assertEqual(b.n_lost + c.n_lost, 0)
 
     def slow_receiver(self, keep):
-        """One stops while 20 MiB are broadcast. The other gets on meanwhile, though it may be skipped as well, on a slow machine."""
+        """One stops while 20 MiB are broadcast. The other gets on meanwhile, though it may be skipped as well, on
+        a slow machine."""
         slow = self.new_peer("slow", socket_options={"receive_buffer": 16384})
         self.run_until([slow], lambda: slow.up)
         a, b = self.peers("a", "b", keep=keep)

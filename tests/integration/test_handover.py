@@ -225,8 +225,8 @@ class Traffic(HandoverTest):
         clients[0].ping()
         end = time.monotonic()
         self.service.wait_line(f"Took over {n} connections of {n} clients")
-        say(f"{n} clients: {(stopped - begin) * 1000:.0f} ms to the end of the first service, {(end - stopped) * 1000:.0f} ms until the "
-            "second has answered")
+        say(f"{n} clients: {(stopped - begin) * 1000:.0f} ms to the end of the first service, {(end - stopped) * 1000:.0f} ms "
+            "until the second has answered")
         for client in clients:
             client.ping()
         for a, b in zip(clients, clients[1:]):

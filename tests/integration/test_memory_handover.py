@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Each allocation of a handover fails in turn, on either side. Then clients are told to come back, or their links are closed, all of them,
-and they resume."""
+"""Each allocation of a handover fails in turn, on either side. Then clients are told to come back, or their links are closed, all
+of them, and they resume."""
 
 from collections import Counter
 

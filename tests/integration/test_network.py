@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A host that vanishes: no FIN, no reset, its kernel just does not answer any more. It stands in a network namespace of its own, joined
-with that of the service by a veth pair whose far end is then taken down. Needs root and iproute2."""
+"""A host that vanishes: no FIN, no reset, its kernel just does not answer any more. It stands in a network namespace of its own,
+joined with that of the service by a veth pair whose far end is then taken down. Needs root and iproute2."""
 
 import ctypes
 import os

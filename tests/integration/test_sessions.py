@@ -405,7 +405,8 @@ class Final(ServiceTest):
                 c.goodbye()
 
     def test_not_back_in_time(self):
-        """It was not seen by the service that came next, whether somebody waited for it or not; the service after that one knows."""
+        """It was not seen by the service that came next, whether somebody waited for it or not; the service after
+        that one knows."""
         clients = {name: self.client(name) for name in ("watcher", "back", "watched", "unknown")}
         self.restart(True)
         watcher = self.client(resume=clients["watcher"].welcome)

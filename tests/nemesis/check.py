@@ -155,7 +155,8 @@ class Checker:
     def sent_again(self, process, flags, reason, value, time, own, peer, sequence):
         self.again[own, peer, reason].append((time, value))
         if value > WINDOW:
-            self.violation(f"{process.name}: {own} -> {peer}, stream {reason}: {value} bytes up to {sequence} were sent again at once")
+            self.violation(f"{process.name}: {own} -> {peer}, stream {reason}: {value} bytes up to {sequence} were sent again "
+                           "at once")
 
     def ended(self, process, flags, reason, value, time, own, peer, sequence):
         process.has_ended = True

@@ -90,7 +90,8 @@ static uint32_t checksum(const unsigned char *data, size_t size) {
 }
 
 static const void *fill(const Message *message) {
-        Header header = { .size = message->size, .source = message->own, .target = message->target, .sequence = message->sequence };
+        Header header = { .size = message->size, .source = message->own, .target = message->target,
+                          .sequence = message->sequence };
         size_t n = message->size - sizeof(header);
 
         memcpy(exchange.data, &header, sizeof(header));
@@ -101,8 +102,9 @@ static const void *fill(const Message *message) {
 }
 
 static void note_outcome(const Message *message, uint8_t flags, int result) {
-        record_log_add(&message->program->log, (Record){ .type = RECORD_OUTCOME, .flags = flags, .value = result, .own = message->own,
-                                                         .peer = message->target, .sequence = message->sequence });
+        record_log_add(&message->program->log,
+                       (Record){ .type = RECORD_OUTCOME, .flags = flags, .value = result, .own = message->own,
+                                 .peer = message->target, .sequence = message->sequence });
 }
 
 static void finish_if_done(Program *program) {
@@ -182,7 +184,8 @@ static int exchange_turn(Program *program) {
                                               .userdata = message };
                 int r;
 
-                r = direct_send_with(program->client, message->target, KIND, fill(message), message->size, &options, sizeof(options));
+                r = direct_send_with(program->client, message->target, KIND, fill(message), message->size, &options,
+                                     sizeof(options));
                 if (r == -EAGAIN || r == -ENOTCONN) {
                         exchange.is_blocked = 1;
                         return 0;

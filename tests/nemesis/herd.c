@@ -226,8 +226,8 @@ static void round_report(Herd *herd, uint64_t down_ms, uint64_t listening, uint6
         span = last > first ? last - first : 1;
         printf("%5" PRIu64 " %4s %6" PRIu64 " %7.1f %7.1f %7.1f %7.1f %8.1f %8" PRIu64 " %8.0f %7.1f %8.1f %5" PRIu64 " %5" PRIu64
                " %5" PRIu64 "\n",
-               herd->round - 1, herd->signal == SIGKILL ? "KILL" : "TERM", down_ms, (double) listening / 1e3, (double) first / 1e3,
-               (double) herd->connected[herd->n_clients / 2] / 1e3, (double) last / 1e3,
+               herd->round - 1, herd->signal == SIGKILL ? "KILL" : "TERM", down_ms, (double) listening / 1e3,
+               (double) first / 1e3, (double) herd->connected[herd->n_clients / 2] / 1e3, (double) last / 1e3,
                (double) herd->delivered[herd->n_clients - 1] / 1e3, n_failed, herd->n_clients * 1e6 / (double) span,
                (double) cpu_of(herd->service.clock) / 1e3, (double) down_cpu / 1e3, after.n_overflows - before->n_overflows,
                after.n_drops - before->n_drops, n_full);
@@ -277,11 +277,12 @@ static void run(Herd *herd) {
         send_all(herd);
         wait_for(herd, &herd->n_delivered, "heard");
 
-        printf("%u clients in %u processes, %s. Milliseconds from the start of the service until it listens, the first, half and\n"
-               "all clients are back, and all messages delivered; attempts that failed, clients a second, processor time (ms) of the\n"
-               "service, and of the clients while it was down; ListenOverflows, ListenDrops, local queue full.\n",
+        printf("%u clients in %u processes, %s. Milliseconds from the start of the service until it listens, the first,\n"
+               "half and all clients are back, and all messages delivered; attempts that failed, clients a second, processor\n"
+               "time (ms) of the service, of the clients while it was down; ListenOverflows, ListenDrops, local queue full.\n",
                herd->n_clients, herd->n_processes, herd->is_local ? herd->service.local : herd->service.tcp);
-        printf("round  sig   down listens   first    half    last  traffic   failed clients/s     cpu  waiting  over drops  full\n");
+        printf("round  sig   down listens   first    half    last  traffic   failed clients/s     cpu  waiting  over drops"
+               "  full\n");
         for (uint32_t i = 0; i < herd->n_rounds && herd->n_wrong == 0; i++)
                 run_round(herd, herd->down_ms[i % herd->n_downs]);
 

@@ -57,7 +57,8 @@ static void on_connected(Program *program, int resumed) {
         if (is_new)
                 tap_end_session();
         program->id = id;
-        record_log_add(&program->log, (Record){ .type = RECORD_CONNECTED, .flags = resumed ? RECORD_RESUMED : 0, .own = program->id });
+        record_log_add(&program->log,
+                       (Record){ .type = RECORD_CONNECTED, .flags = resumed ? RECORD_RESUMED : 0, .own = program->id });
         if (is_new && program->mode->session)
                 program->mode->session(program);
         record_log_write(&program->log);
@@ -91,8 +92,8 @@ static void on_event(DirectClient *client, const DirectEvent *event, void *userd
                         program->mode->joined(program, event->name, event->id);
                 break;
         case DIRECT_EVENT_LEFT:
-                record_log_add(&program->log, (Record){ .type = RECORD_LEFT, .reason = (uint16_t)event->reason, .own = program->id,
-                                                        .peer = event->id });
+                record_log_add(&program->log, (Record){ .type = RECORD_LEFT, .reason = (uint16_t)event->reason,
+                                                        .own = program->id, .peer = event->id });
                 if (program->mode->left)
                         program->mode->left(program, event->id);
                 break;
@@ -146,7 +147,10 @@ static int hear(Program *program) {
 }
 
 static void run(Program *program) {
-        struct pollfd fds[] = { { .fd = direct_get_fd(program->client), .events = POLLIN }, { .fd = STDIN_FILENO, .events = POLLIN } };
+        struct pollfd fds[] = {
+                { .fd = direct_get_fd(program->client), .events = POLLIN },
+                { .fd = STDIN_FILENO, .events = POLLIN },
+        };
 
         for (;;) {
                 int more, wants;

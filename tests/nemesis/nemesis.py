@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A service and its clients as real processes, and a nemesis that kills, stops and cuts them off while they work. What the clients have
-noted is then checked. DIRECTSERVER_EXECUTABLE and NEMESIS_CLIENT_EXECUTABLE name the programs.
+"""A service and its clients as real processes, and a nemesis that kills, stops and cuts them off while they work. What the
+clients have noted is then checked. DIRECTSERVER_EXECUTABLE and NEMESIS_CLIENT_EXECUTABLE name the programs.
 
 The seed decides what is done at which point of the work, so that a run with the same seed is alike, though never the same."""
 
@@ -50,7 +50,8 @@ class Trial:
         self.what, self.arguments, self.network = what, arguments, network
         self.rng = random.Random(seed)
         self.directory = tempfile.mkdtemp(prefix=f"nemesis-{what}-", dir=arguments.directory)
-        self.service = world.Service(os.environ["DIRECTSERVER_EXECUTABLE"], self.directory, world.NEAR if network else "127.0.0.1",
+        self.service = world.Service(os.environ["DIRECTSERVER_EXECUTABLE"], self.directory,
+                                     world.NEAR if network else "127.0.0.1",
                                      world.SHORT_GRACE if arguments.sessions_end else world.GRACE)
         self.clients = []
         self.undo = []  # (when, function)
@@ -109,8 +110,9 @@ class Trial:
         self.stop(self.rng.choice(self.clients))
 
     def reset_link(self):
-        """Who is not back 0.9 s after a reset has lost its session, and rightly so. So nobody is stopped or cut off meanwhile. And who is not
-        accepted waits longer each time before it tries again: only reset_link_twice() takes a link from one that is not back."""
+        """Who is not back 0.9 s after a reset has lost its session, and rightly so. So nobody is stopped or cut off meanwhile.
+        And who is not accepted waits longer each time before it tries again: only reset_link_twice() takes a link from one that
+        is not back."""
         self.wait(lambda: not self.undo)
         victim = self.rng.choice(self.over_tcp())
         self.wait(victim.is_back)
@@ -118,8 +120,8 @@ class Trial:
         return victim
 
     def reset_link_twice(self):
-        """The next link as soon as there is one. In half of the cases the service is stopped until then, and can't have accepted the client
-        over it; in the others it has, mostly, and what was not acknowledged is being sent again."""
+        """The next link as soon as there is one. In half of the cases the service is stopped until then, and can't have accepted
+        the client over it; in the others it has, mostly, and what was not acknowledged is being sent again."""
         is_stopped = self.rng.random() < 0.5
         if is_stopped:
             self.wait(self.all_back)
@@ -289,8 +291,8 @@ class Trial:
             say(f"PROBLEM: {problem}")
 
     def report_gaps(self):
-        """From the moment at which the service accepts connections again to the next that anyone receives. Where something else is
-        stopped or cut off at that time, it says nothing of the restart."""
+        """From the moment at which the service accepts connections again to the next that anyone receives. Where something else
+        is stopped or cut off at that time, it says nothing of the restart."""
         received = sorted(record[4] for log in self.logs() for record in records.read(log)
                           if not isinstance(record, int) and record[0] in (records.RECEIPT, records.PART))
         gaps, i = [], 0
@@ -315,8 +317,8 @@ class Trial:
             self.problems.append(f"{what}: not for {seconds[-1]:.3f} s, {allowed} s are allowed")
 
     def reset_gaps(self):
-        """From the moment at which a link is taken away to the next that its client receives over another. Where something else has come
-        between, it says nothing of the reset."""
+        """From the moment at which a link is taken away to the next that its client receives over another. Where something else
+        has come between, it says nothing of the reset."""
         gaps, n_early = [], 0
         for client in self.clients:
             resets = [time for time, victim in self.resets if victim is client] + [math.inf]
@@ -325,7 +327,8 @@ class Trial:
                 back = after(connected, reset)
                 n_early += n > 0 and after(connected, resets[n - 1]) > reset
                 seen = after(received, back)
-                if seen < resets[n + 1] and not any(begin < seen and reset < end for begin, end in self.restarts + self.disturbed):
+                others = self.restarts + self.disturbed
+                if seen < resets[n + 1] and not any(begin < seen and reset < end for begin, end in others):
                     gaps.append((seen - reset) / 1e9)
         if self.resets:
             say(f"links taken away: {len(self.resets)}, {n_early} of them before the client was accepted over it")
@@ -337,8 +340,8 @@ class Trial:
                 if not isinstance(record, int) and record[0] in types]
 
     def judge_again(self):
-        """A flow is sent again no more often than something was done that its frames may be lost by: the service killed, or a link of one of
-        the two taken away. All else may have more than one such effect."""
+        """A flow is sent again no more often than something was done that its frames may be lost by: the service killed, or a
+        link of one of the two taken away. All else may have more than one such effect."""
         if not set(self.done) <= {"kill service", "reset link", "reset link twice"}:
             return
         of_log = {os.path.basename(log): client for client in self.clients for log in client.logs}
@@ -380,7 +383,8 @@ class Exchange(Trial):
 
     def restart(self, client):
         if os.path.exists(client.logs[-1]):
-            client.n_sent += sum(record[0] == records.SEND for record in records.read(client.logs[-1]) if not isinstance(record, int))
+            client.n_sent += sum(record[0] == records.SEND for record in records.read(client.logs[-1])
+                                 if not isinstance(record, int))
         self.start(client)
 
     def allow(self, share):
@@ -483,7 +487,8 @@ def parse():
     parser.add_argument("--settle", type=int, default=30, metavar="PERCENT",
                         help="of the kills after which all clients connect before anything else is done (%(default)s)")
     parser.add_argument("--links", type=int, default=0,
-                        help="that are taken away by ss -K: of the file's receiver, or of any client of the exchange (%(default)s)")
+                        help="that are taken away by ss -K: of the file's receiver, or of any client of the exchange "
+                             "(%(default)s)")
     parser.add_argument("--others", type=int, default=12, help="other actions, of all kinds in turn (%(default)s)")
     parser.add_argument("--clients", type=int, default=6, help="of the exchange (%(default)s)")
     parser.add_argument("--messages", type=int, default=30000, help="of the exchange, all together (%(default)s)")
@@ -491,7 +496,8 @@ def parse():
     parser.add_argument("--seed", type=int, default=None, help="(random)")
     parser.add_argument("--gap", type=float, default=0, metavar="SECONDS", help="without traffic after a restart are a failure")
     parser.add_argument("--directory", help="to work below (that for temporary files)")
-    parser.add_argument("--sessions-end", action="store_true", help="partitions outlast the time that sessions are kept; else none does")
+    parser.add_argument("--sessions-end", action="store_true",
+                        help="partitions outlast the time that sessions are kept; else none does")
     parser.add_argument("--keep", action="store_true", help="the directory, also when all is well")
     parser.add_argument("--no-network", action="store_true", help="no partitions and no loss")
     return parser.parse_args()

@@ -35,7 +35,8 @@ struct Program {
         /* Options */
         const char *server, *name, *log_path, *prefix, *target, *path;
         uint64_t n_clients, seed;
-        uint64_t n_messages; /* that it may send, or bytes that it may take, all together: the driver allows more as the test goes on */
+        /* That it may send, or bytes that it may take, all together: the driver allows more as the test goes on */
+        uint64_t n_messages;
 };
 
 /* Nothing more that it may send, and each message has its outcome: said in the log and on stdout. */

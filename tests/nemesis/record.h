@@ -18,7 +18,8 @@ enum {
         RECORD_PART = 8,         /* of a file; peer, sequence: offset, value: size, reason: stream modulo 65536 */
         RECORD_FINISHED = 9,     /* nothing more that it may send, and each message has its outcome */
         RECORD_ENDED = 10,       /* the process has lived to its end; sequence: bytes handed to the kernel */
-        RECORD_AGAIN = 11        /* peer; sequence: the last frame that was, reason: stream modulo 65536, value: bytes sent again, at once */
+        RECORD_AGAIN = 11        /* peer; sequence: the last frame that was, reason: stream modulo 65536, value: bytes sent again,
+                                    at once */
 };
 
 enum {

@@ -19,8 +19,8 @@ def pack(record):
 
 
 def read(path):
-    """Yields (type, flags, reason, value, time, own, peer, sequence) for each, and then, if the last is cut off, how many bytes of it
-    there are. Plain tuples: there may be millions."""
+    """Yields (type, flags, reason, value, time, own, peer, sequence) for each, and then, if the last is cut off, how many bytes
+    of it there are. Plain tuples: there may be millions."""
     with open(path, "rb") as log:
         while True:
             data = log.read(LAYOUT.size << 14)

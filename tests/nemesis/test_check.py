@@ -12,8 +12,8 @@ import unittest.mock
 
 import check
 import records
-from records import (AGAIN, CONNECTED, DAMAGED, DISCONNECTED, ENDED, FAILED, LARGE, LAST, MORTAL, OUTCOME, PART, RECEIPT, REFUSED, RESUMED,
-                     SEND, STARTED, Record)
+from records import (AGAIN, CONNECTED, DAMAGED, DISCONNECTED, ENDED, FAILED, LARGE, LAST, MORTAL, OUTCOME, PART, RECEIPT,
+                     REFUSED, RESUMED, SEND, STARTED, Record)
 
 ALICE, BOB, CAROL = 11, 22, 33
 
@@ -109,8 +109,8 @@ class Check(unittest.TestCase):
         self.assertGood([send(1), outcome(1), END], [LOST, receipt(1), connected(BOB + 1), END], sessions_may_end=True)
 
     def test_handled_before_its_session_is_noted(self):
-        self.assertGood([send(1, peer=BOB + 1), outcome(1, peer=BOB + 1), END], [receipt(1, own=BOB + 1), connected(BOB + 1), END],
-                        sessions_may_end=True)
+        self.assertGood([send(1, peer=BOB + 1), outcome(1, peer=BOB + 1), END],
+                        [receipt(1, own=BOB + 1), connected(BOB + 1), END], sessions_may_end=True)
 
     def test_session_of_sender_ended(self):
         self.assertGood([send(1), outcome(1, -errno.ECONNRESET), connected(ALICE + 1), END], [END], sessions_may_end=True)
@@ -126,7 +126,8 @@ class Check(unittest.TestCase):
         self.assertGood([send(1, flags=MORTAL), outcome(1, -errno.ETIME), END], [END])
 
     def test_file(self):
-        self.assertGood([send(1, flags=LARGE), outcome(1), END], [part(0), part(10), part(20, flags=LAST), receipt(1, flags=LARGE), END])
+        self.assertGood([send(1, flags=LARGE), outcome(1), END],
+                        [part(0), part(10), part(20, flags=LAST), receipt(1, flags=LARGE), END])
 
     def test_sent_again(self):
         self.assertGood([send(1), outcome(1), again(check.WINDOW), again(check.WINDOW, peer=CAROL), END], [receipt(1), END])
@@ -138,7 +139,8 @@ class Check(unittest.TestCase):
     # Violations
 
     def test_delivered_but_not_received(self):
-        self.assertFound("11 -> 22, 2: delivered, but never received", [send(1), send(2), outcome(1), outcome(2), END], [receipt(1), END])
+        self.assertFound("11 -> 22, 2: delivered, but never received", [send(1), send(2), outcome(1), outcome(2), END],
+                         [receipt(1), END])
 
     def test_delivered_to_a_killed_receiver_but_not_received(self):
         self.assertFound("22, 2: delivered, but never received", [send(1), send(2), outcome(1), outcome(2), END], [])
@@ -151,7 +153,8 @@ class Check(unittest.TestCase):
                          [receipt(1), receipt(2), receipt(1), END])
 
     def test_order(self):
-        self.assertFound("22, 1: received after 2", [send(1), send(2), outcome(1), outcome(2), END], [receipt(2), receipt(1), END])
+        self.assertFound("22, 1: received after 2", [send(1), send(2), outcome(1), outcome(2), END],
+                         [receipt(2), receipt(1), END])
 
     def test_order_is_of_the_pair(self):
         self.assertGood([send(1), send(2), outcome(1), outcome(2), END], [receipt(1), receipt(1, peer=CAROL), receipt(2), END],
@@ -161,8 +164,8 @@ class Check(unittest.TestCase):
         self.assertFound(r"carol \(as \[33\]\) received 11 -> 22, 1", [send(1), outcome(1), END], [END], [receipt(1), END])
 
     def test_received_by_the_next_of_that_name(self):
-        self.assertFound(r"carol \(as \[33\]\) received 11 -> 22, 2", [send(1), send(2), outcome(1), outcome(2, -errno.ENXIO), END],
-                         [receipt(1)], [receipt(2), END])
+        self.assertFound(r"carol \(as \[33\]\) received 11 -> 22, 2",
+                         [send(1), send(2), outcome(1), outcome(2, -errno.ENXIO), END], [receipt(1)], [receipt(2), END])
 
     def test_never_sent(self):
         self.assertFound("22, 7: received, but was never sent", [END], [receipt(7), END])

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the nemesis works on: a service that comes back where it was, clients with a log for each process, and a network that can be
-cut. All of it in one directory; each process is ended by its own Popen object."""
+"""What the nemesis works on: a service that comes back where it was, clients with a log for each process, and a network that can
+be cut. All of it in one directory; each process is ended by its own Popen object."""
 
 import collections
 import ctypes
@@ -20,8 +20,8 @@ NEAR, FAR = "10.78.0.1", "10.78.0.2"
 SANITIZER_REPORT = re.compile(r"ERROR: \w*Sanitizer|LeakSanitizer|runtime error:|WARNING: \w*Sanitizer")
 START_SECONDS = 30
 
-# A client that is killed while the service is down counts as away for all of the grace, and what is sent to it waits so long. No cut of
-# the network lasts as long as that, tries to connect that it has swallowed (1 s, 3 s, 7 s) included.
+# A client that is killed while the service is down counts as away for all of the grace, and what is sent to it waits so long. No
+# cut of the network lasts as long as that, tries to connect that it has swallowed (1 s, 3 s, 7 s) included.
 GRACE, SHORT_GRACE = 12, 1
 END_SECONDS = 120
 TCP_STATES = ("01", "02")  # of a link, in /proc/net/tcp: ESTABLISHED, SYN_SENT
@@ -43,8 +43,8 @@ def end_with_parent():
 
 
 def free_port():
-    """Below those that the kernel gives to clients, so that none of them takes it while the service is down; and so that no client
-    that connects to it meanwhile meets itself."""
+    """Below those that the kernel gives to clients, so that none of them takes it while the service is down; and so that no
+    client that connects to it meanwhile meets itself."""
     with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
         first = int(f.read().split()[0])
     while True:
@@ -159,8 +159,8 @@ class Client(Program):
 
     def start(self, *arguments, n_messages=0):
         log = os.path.join(self.directory, f"{self.name}.{len(self.logs)}.log")
-        command = [self.executable, self.mode, f"--server={self.server}", f"--name={self.name}", f"--log={log}", f"--messages={n_messages}",
-                   *arguments]
+        command = [self.executable, self.mode, f"--server={self.server}", f"--name={self.name}", f"--log={log}",
+                   f"--messages={n_messages}", *arguments]
         self.heard = b""
         self.connected, self.n_connections = False, 0
         self.taken = None  # the link that was taken away, until it is back over another
@@ -215,7 +215,8 @@ class Client(Program):
         return None
 
     def is_back(self):
-        """Connected, and if its link was taken away, over another. In this order: what it says of the old one comes before the new one."""
+        """Connected, and if its link was taken away, over another. In this order: what it says of the old one comes before
+        the new one."""
         link = self.link() if self.taken else None
         self.listen()
         if self.connected and link and link != self.taken:

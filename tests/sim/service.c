@@ -20,7 +20,8 @@ enum {
         SERVICE_TURN_USEC = 20,            /* between something that happens and the turn that deals with it */
         SERVICE_LINGER_USEC = 1500 * 1000, /* for the last words to be read */
         SERVICE_IDS = 1024 * 1024,
-        SERVICE_SHARE = 100000, /* with that of all senders, no outbox gets so full that it takes no PRESENCE: gaps in that are errors here */
+        /* With that of all senders, no outbox gets so full that it takes no PRESENCE: gaps in that are errors here */
+        SERVICE_SHARE = 100000,
         SERVICE_DAMAGED_PERCENT = 15,
 };
 

@@ -7,7 +7,8 @@
 #include <check.h>
 #include <stdlib.h>
 
-static inline int run_tests(const char *name, void (*setup)(void), void (*teardown)(void), const TTest *const *tests, size_t n_tests) {
+static inline int run_tests(const char *name, void (*setup)(void), void (*teardown)(void), const TTest *const *tests,
+                            size_t n_tests) {
         Suite *suite = suite_create(name);
         TCase *tcase = tcase_create(name);
         SRunner *runner;

@@ -46,7 +46,8 @@ static void send_mark(FakeLink *l, uint64_t sequence, uint64_t before) {
         uint8_t payload[8];
 
         wire_store_u64(payload, before);
-        fake_send(l, (WireHeader) { .type = WIRE_MARK, .length = 8, .target = WIRE_TARGET_BROADCAST, .sequence = sequence }, payload);
+        fake_send(l, (WireHeader) { .type = WIRE_MARK, .length = 8, .target = WIRE_TARGET_BROADCAST, .sequence = sequence },
+                  payload);
 }
 
 /* The wait is the receiver's: whoever comes later waits for the rest of it, and then nobody waits any more. */
@@ -169,7 +170,8 @@ END_TEST
 
 /* What is asked and answered between two of them goes its way, and changes no number. */
 START_TEST(asking_again) {
-        WireHeader resent = { .type = WIRE_DATA, .flags = WIRE_FIRST | WIRE_LAST | WIRE_RELIABLE | WIRE_BROADCAST, .sequence = 9 };
+        WireHeader resent = { .type = WIRE_DATA, .sequence = 9,
+                              .flags = WIRE_FIRST | WIRE_LAST | WIRE_RELIABLE | WIRE_BROADCAST };
         FakeLink *newcomer = fake_open(net);
 
         fake_data(a, WIRE_TARGET_BROADCAST, 3, "x");
@@ -187,9 +189,9 @@ START_TEST(asking_again) {
 END_TEST
 
 static void send_resent(FakeLink *from, const FakeLink *to, uint64_t sequence) {
-        WireHeader resent = { .type = WIRE_DATA, .flags = WIRE_FIRST | WIRE_LAST | WIRE_RELIABLE | WIRE_BROADCAST, .target = to->id };
+        WireHeader resent = { .type = WIRE_DATA, .target = to->id, .sequence = sequence,
+                              .flags = WIRE_FIRST | WIRE_LAST | WIRE_RELIABLE | WIRE_BROADCAST };
 
-        resent.sequence = sequence;
         fake_send(from, resent, NULL);
 }
 

@@ -332,7 +332,8 @@ START_TEST(a_contended_local_socket) {
         }
         for (size_t i = 0; i < N_PROCESSES; i++) {
                 ck_assert_int_eq(waitpid(pids[i], &status, 0), pids[i]);
-                ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "process %zu has ended with %#x", i, (unsigned) status);
+                ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "process %zu has ended with %#x", i,
+                              (unsigned) status);
         }
         ck_assert_int_lt(access(temp_path("s"), F_OK), 0);
         ck_assert_int_lt(access(temp_path("s.lock"), F_OK), 0);
@@ -454,5 +455,5 @@ START_TEST(net) {
 END_TEST
 
 TEST_MAIN_FIXTURE("net", setup, teardown, good_addresses, bad_addresses, other_addresses_as_text, tcp, a_local_socket,
-                  a_stale_local_socket, a_locked_local_socket, a_contended_local_socket, a_busy_local_socket, a_file_is_not_replaced,
-                  from_a_descriptor, net)
+                  a_stale_local_socket, a_locked_local_socket, a_contended_local_socket, a_busy_local_socket,
+                  a_file_is_not_replaced, from_a_descriptor, net)

@@ -119,7 +119,8 @@ static void assert_example_u64(const char *heading, WireHeader header, uint64_t 
 }
 
 START_TEST(example_ack) {
-        assert_example_u64("### ACK", (WireHeader) { .type = WIRE_ACK, .source = 9, .target = 7, .sequence = 3 }, 135 + (1 << 20));
+        assert_example_u64("### ACK", (WireHeader) { .type = WIRE_ACK, .source = 9, .target = 7, .sequence = 3 },
+                           135 + (1 << 20));
 }
 END_TEST
 

@@ -420,7 +420,8 @@ END_TEST
 
 /* Those of the time before who are not seen again, whether somebody waits for them or not, and those who are, and end. */
 START_TEST(not_coming_back_is_final) {
-        FakeLink *w = fake_client(net, "w"), *a = resume_former(77, "a"), *b = resume_former(78, "b"), *c = resume_former(500, "c");
+        FakeLink *w = fake_client(net, "w");
+        FakeLink *a = resume_former(77, "a"), *b = resume_former(78, "b"), *c = resume_former(500, "c");
 
         fake_watch(w, 100, true);
         ck_assert_str_eq(fake_heard(w), "watch @1 away");

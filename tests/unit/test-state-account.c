@@ -65,7 +65,8 @@ static const char *resumable(void) {
 
         text[0] = '\0';
         for (size_t i = 0; i < ids->n && n < sizeof(text) - 64; i++)
-                n += (size_t) sprintf(text + n, "%s%" PRIu64 "-%" PRIu64, i > 0 ? " " : "", ids->ranges[i].first, ids->ranges[i].end - 1);
+                n += (size_t) sprintf(text + n, "%s%" PRIu64 "-%" PRIu64, i > 0 ? " " : "", ids->ranges[i].first,
+                                      ids->ranges[i].end - 1);
         return text;
 }
 
