@@ -5,6 +5,7 @@
 
 #include "tests/sim/oracle.h"
 
+void broadcasts_init(bool with_large);
 void broadcasts_clear(void);
 void broadcasts_received(Actor *receiver, const Message *m);
 void broadcasts_lost(Actor *receiver, uint64_t source, uint64_t count);

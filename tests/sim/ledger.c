@@ -183,7 +183,8 @@ static bool ledger_data(Conn *c, const WireHeader *h) {
                 world_violation("c%u: DATA before WELCOME", c->actor->number);
         if (h->sequence == 0 || (h->flags & WIRE_BROADCAST))
                 return false;
-        f = account_get(c->ledger, h->target, h->stream);
+        /* All broadcasts of a client have one counter, whatever their stream */
+        f = account_get(c->ledger, h->target, h->target == WIRE_TARGET_BROADCAST ? 0 : h->stream);
         if (f->may_begin_anew && h->sequence == 1)
                 *f = (FlowAccount) { .next = f->next,
                                      .source = f->source,

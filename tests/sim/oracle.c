@@ -28,6 +28,7 @@ typedef struct Parts {
         unsigned incarnation;
         uint64_t source;
         uint32_t stream;
+        bool is_broadcast;
         uint64_t n; /* bytes so far */
 } Parts;
 
@@ -74,10 +75,11 @@ static void pattern_init(void) {
                 pattern[i] = pattern[i + PATTERN_SIZE] = (uint8_t) rng_next(&rng);
 }
 
-void oracle_init(bool with_starvation) {
+void oracle_init(bool with_starvation, bool with_large_broadcasts) {
         memset(&oracle, 0, sizeof(oracle));
         pattern_init();
         oracle.with_starvation = with_starvation;
+        broadcasts_init(with_large_broadcasts);
 }
 
 void oracle_deinit(void) {
@@ -127,11 +129,11 @@ static const uint8_t *pattern_find(const Message *m, uint64_t offset, size_t siz
 }
 
 /* Refused ones do not count: their number is given again. */
-uint64_t oracle_next_broadcast(uint64_t source) {
+uint64_t oracle_next_broadcast(uint64_t source, MessageClass class) {
         uint64_t n = 1;
 
         for (size_t i = 0; i < oracle.n; i++)
-                n += oracle.messages[i]->class == MESSAGE_BROADCAST && oracle.messages[i]->source == source &&
+                n += oracle.messages[i]->class == class && oracle.messages[i]->source == source &&
                      oracle.messages[i]->order > 0;
         return n;
 }
@@ -179,7 +181,8 @@ void oracle_outcome(Message *m, int result) {
                 world_violation("message %" PRIu64 " has %u outcomes", m->number, m->n_outcomes);
         if (result == 0 && m->is_cut_short)
                 world_violation("message %" PRIu64 " is reported as delivered and was cut short", m->number);
-        if (m->class != MESSAGE_REQUEST && m->class != MESSAGE_UNRELIABLE && result == 0 && m->n_received == 0)
+        if (m->class != MESSAGE_REQUEST && m->class != MESSAGE_UNRELIABLE && !message_is_broadcast(m->class) && result == 0 &&
+            m->n_received == 0)
                 world_violation("message %" PRIu64 " is reported as delivered and was not received", m->number);
         if (m->class != MESSAGE_REQUEST && result == -ETIME && m->n_received > 0)
                 world_violation("message %" PRIu64 " is reported as never sent and was received", m->number);
@@ -239,7 +242,9 @@ static void check_address(const Actor *receiver, const Message *m, const DirectM
         if (source != m->source && (m->class != MESSAGE_NAMED || source < m->source || !model_get_name(source) ||
                                     strcmp(model_get_name(source), m->sender->name) != 0))
                 world_violation("message %" PRIu64 " of %" PRIu64 " came from %" PRIu64, m->number, m->source, source);
-        if (m->class == MESSAGE_BROADCAST)
+        if (message_is_broadcast(m->class) != direct_message_is_broadcast(message))
+                world_violation("message %" PRIu64 " is a broadcast, or is not", m->number);
+        if (message_is_broadcast(m->class))
                 return;
         if (m->target != 0 && m->target != id)
                 world_violation("message %" PRIu64 " to %" PRIu64 " was received by %" PRIu64, m->number, m->target, id);
@@ -269,7 +274,7 @@ static void check_order(const Actor *receiver, const Message *m, uint64_t source
 static Message *message_complete(Actor *receiver, Message *m, uint64_t source) {
         oracle.n_received++;
         world_trace(m->number, receiver->number);
-        if (m->class == MESSAGE_BROADCAST) {
+        if (message_is_broadcast(m->class)) {
                 broadcasts_received(receiver, m);
                 return m;
         }
@@ -282,16 +287,18 @@ static Message *message_complete(Actor *receiver, Message *m, uint64_t source) {
         return m;
 }
 
-static Parts *parts_find(const Actor *receiver, uint64_t source, uint32_t stream) {
+static Parts *parts_find(const Actor *receiver, const DirectMessage *message) {
         for (size_t i = 0; i < oracle.n_parts; i++)
                 if (oracle.parts[i].receiver == receiver && oracle.parts[i].incarnation == receiver->incarnation &&
-                    oracle.parts[i].source == source && oracle.parts[i].stream == stream)
+                    oracle.parts[i].source == direct_message_get_source(message) &&
+                    oracle.parts[i].stream == direct_message_get_stream(message) &&
+                    oracle.parts[i].is_broadcast == direct_message_is_broadcast(message))
                         return &oracle.parts[i];
         return NULL;
 }
 
 static void parts_begin(const Actor *receiver, const DirectMessage *message, Message *m) {
-        Parts *p = parts_find(receiver, direct_message_get_source(message), direct_message_get_stream(message));
+        Parts *p = parts_find(receiver, message);
 
         sim_require(oracle.n_parts < LARGE_PARTS_MAX);
         if (!p)
@@ -300,7 +307,8 @@ static void parts_begin(const Actor *receiver, const DirectMessage *message, Mes
                        .receiver = receiver,
                        .incarnation = receiver->incarnation,
                        .source = direct_message_get_source(message),
-                       .stream = direct_message_get_stream(message) };
+                       .stream = direct_message_get_stream(message),
+                       .is_broadcast = direct_message_is_broadcast(message) };
 }
 
 static Message *part_received(Actor *receiver, DirectMessage *message) {
@@ -319,7 +327,7 @@ static Message *part_received(Actor *receiver, DirectMessage *message) {
                 check_address(receiver, m, message);
                 parts_begin(receiver, message, m);
         }
-        p = parts_find(receiver, direct_message_get_source(message), direct_message_get_stream(message));
+        p = parts_find(receiver, message);
         if (!p || (direct_message_is_last(message) && direct_message_is_failed(message)))
                 return NULL;
         if (offset != p->n || !content_is_right(p->message, data, offset, size))

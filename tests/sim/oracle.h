@@ -9,7 +9,8 @@ typedef enum MessageClass {
         MESSAGE_SMALL,     /* one frame, to an id */
         MESSAGE_LARGE,     /* a flow of its own */
         MESSAGE_NAMED,
-        MESSAGE_BROADCAST,
+        MESSAGE_BROADCAST,       /* one frame */
+        MESSAGE_BROADCAST_LARGE, /* several */
         MESSAGE_REQUEST,
         MESSAGE_REPLY,
         MESSAGE_UNRELIABLE,
@@ -26,7 +27,7 @@ struct Message {
         uint64_t target;    /* id; 0: by name */
         Actor *target_actor;
         uint64_t size;
-        uint64_t order;     /* of a broadcast: among those of its source */
+        uint64_t order;     /* of a broadcast: among those of its class and its source */
         uint64_t sent_usec;
         unsigned service_number; /* the start of the service that its sender was last connected to */
         bool has_handler, has_time_to_live, is_cut_short;
@@ -34,14 +35,17 @@ struct Message {
         unsigned n_outcomes, n_received;
 };
 
-/* `with_starvation`: memory may be short, and events are lost with it. */
-void oracle_init(bool with_starvation);
+/* `with_starvation`: memory may be short, and events are lost with it. `with_large_broadcasts`: there may be such. */
+void oracle_init(bool with_starvation, bool with_large_broadcasts);
 void oracle_deinit(void);
 
 /* About to be sent: `data` is to be filled with its payload. */
 Message *oracle_new_message(Actor *sender, MessageClass class, uint64_t target, Actor *target_actor, uint64_t size);
-/* The number among the broadcasts of `source` that the next one will have */
-uint64_t oracle_next_broadcast(uint64_t source);
+/* The number among the broadcasts of `source` that the next one of this class will have */
+uint64_t oracle_next_broadcast(uint64_t source, MessageClass class);
+static inline bool message_is_broadcast(MessageClass class) {
+        return class == MESSAGE_BROADCAST || class == MESSAGE_BROADCAST_LARGE;
+}
 void oracle_fill(const Message *m, void *data);
 /* It was not taken. */
 void oracle_not_sent(Message *m);

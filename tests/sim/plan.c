@@ -17,6 +17,7 @@ enum {
         PLAN_DELAY_SHORT_USEC = 3000,
         PLAN_FLOOD_PIPE = 200000, /* else it takes longer than there is time */
         PLAN_FLOOD_DELAY_USEC = 2000,
+        PLAN_LARGE_BROADCASTS_PERCENT = 30,
         PLAN_SMALL_MIN = 64, /* room for what a payload says of itself */
 };
 
@@ -139,6 +140,16 @@ static void plan_handovers(Plan *p) {
         }
 }
 
+/* Of chance of its own as well. */
+static void plan_large_broadcasts(Plan *p) {
+        Rng rng = rng_derive(p->seed, 5);
+
+        p->with_large_broadcasts = rng_chance(&rng, PLAN_LARGE_BROADCASTS_PERCENT);
+        for (size_t i = 0; p->with_large_broadcasts && i < p->n_items; i++)
+                if (p->items[i].type == ITEM_BROADCAST && rng_chance(&rng, 20))
+                        p->items[i].size = rng_between(&rng, 65537, rng_chance(&rng, 10) ? 1500000 : 300000);
+}
+
 static int compare_items(const void *a, const void *b) {
         const Item *x = a, *y = b;
 
@@ -175,6 +186,7 @@ static void plan_bursts(Plan *p, Rng *rng) {
                 usec += rng_chance(rng, 70) ? rng_between(rng, 50, 1500) * SIM_MSEC : rng_between(rng, 1, 12) * SIM_SEC;
         }
         p->end = usec + 2 * SIM_SEC;
+        plan_large_broadcasts(p);
         if (p->with_faults)
                 plan_handovers(p);
         qsort(p->items, p->n_items, sizeof(Item), compare_items);

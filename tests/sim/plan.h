@@ -55,7 +55,7 @@ typedef struct Plan {
         ClientPlan clients[SIM_CLIENTS_MAX];
         Item *items; /* in order of time */
         size_t n_items;
-        bool with_faults;
+        bool with_faults, with_large_broadcasts;
         unsigned alloc_permyriad; /* of allocations that fail; 0 in most */
         uint64_t end;             /* of all faults */
         uint64_t grace;

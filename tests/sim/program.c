@@ -119,7 +119,8 @@ static int program_send_fd(Actor *a, Message *m, const void *data) {
         int fd = memfd_create("sim", MFD_CLOEXEC), r;
 
         sim_require(fd >= 0 && write(fd, data, m->size) == (ssize_t) m->size);
-        INSIDE(r = direct_send_fd(a->client, m->target, PROGRAM_KIND, fd, DIRECT_SIZE_UNKNOWN, m->has_handler ? sent : NULL, m));
+        INSIDE(r = direct_send_fd(a->client, m->class == MESSAGE_BROADCAST_LARGE ? DIRECT_EVERYONE : m->target, PROGRAM_KIND, fd,
+                                  DIRECT_SIZE_UNKNOWN, m->has_handler ? sent : NULL, m));
         close(fd);
         return r;
 }
@@ -148,6 +149,11 @@ static int program_stream(Actor *a, Message *m, const uint8_t *data) {
         return 0;
 }
 
+/* A large broadcast has a handler then. */
+static bool program_broadcasts_fd(const Item *item) {
+        return item->type == ITEM_BROADCAST && item->how >= 50;
+}
+
 static int program_send(Actor *a, Message *m, const void *data, const Item *item) {
         DirectSendHandler handler = m->has_handler ? sent : NULL;
         int r;
@@ -156,6 +162,10 @@ static int program_send(Actor *a, Message *m, const void *data, const Item *item
         case MESSAGE_NAMED:
                 INSIDE(r = direct_send_name_async(a->client, m->target_actor->name, PROGRAM_KIND, data, m->size, handler, m));
                 break;
+        case MESSAGE_BROADCAST_LARGE:
+                if (program_broadcasts_fd(item))
+                        return program_send_fd(a, m, data);
+                /* fall through */
         case MESSAGE_BROADCAST:
                 INSIDE(r = direct_broadcast(a->client, PROGRAM_KIND, data, m->size));
                 break;
@@ -182,7 +192,7 @@ static MessageClass item_class(const Item *item, uint64_t size) {
         case ITEM_SEND_NAME:
                 return MESSAGE_NAMED;
         case ITEM_BROADCAST:
-                return MESSAGE_BROADCAST;
+                return size > WIRE_PAYLOAD_MAX ? MESSAGE_BROADCAST_LARGE : MESSAGE_BROADCAST;
         case ITEM_CALL:
                 return MESSAGE_REQUEST;
         case ITEM_SEND_FD:
@@ -225,12 +235,14 @@ static void program_message(Actor *a, const Item *item) {
         void *data;
         int r;
 
-        if (target == 0 && class != MESSAGE_BROADCAST && class != MESSAGE_NAMED)
+        if (target == 0 && !message_is_broadcast(class) && class != MESSAGE_NAMED)
                 return;
-        m = oracle_new_message(a, class, target, class == MESSAGE_BROADCAST ? NULL : &actors[item->target], size);
-        m->has_handler = class == MESSAGE_REQUEST || (class != MESSAGE_BROADCAST && item->has_handler);
+        m = oracle_new_message(a, class, target, message_is_broadcast(class) ? NULL : &actors[item->target], size);
+        m->has_handler = class == MESSAGE_REQUEST ||
+                         ((!message_is_broadcast(class) || (class == MESSAGE_BROADCAST_LARGE && program_broadcasts_fd(item))) &&
+                          item->has_handler);
         m->has_time_to_live = item->type == ITEM_SEND && item->duration > 0;
-        m->order = class == MESSAGE_BROADCAST ? oracle_next_broadcast(m->source) : 0;
+        m->order = message_is_broadcast(class) ? oracle_next_broadcast(m->source, class) : 0;
         data = sim_must(malloc(size));
         oracle_fill(m, data);
         r = program_send(a, m, data, item);

@@ -105,7 +105,7 @@ static void run_begin(void) {
         model_init();
         ledger_init();
         net_init(plan->delay_max, plan->pipe_size);
-        oracle_init(plan->alloc_permyriad > 0);
+        oracle_init(plan->alloc_permyriad > 0, plan->with_large_broadcasts);
         service_init(plan);
         memset(actors, 0, sizeof(actors));
         service_start();
