@@ -3,6 +3,7 @@
 /* Lets a handle run just when a program that polls its descriptor would: so work that the library has and does not arm its
  * descriptor for is never done, and that is seen at the end. */
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "tests/sim/actor.h"
 #include "tests/sim/alloc.h"
 #include "tests/sim/oracle.h"
+#include "tests/sim/pipes.h"
 
 Actor actors[SIM_CLIENTS_MAX];
 static Actor *running; /* whose code is being called */
@@ -28,8 +30,14 @@ Conn *actor_connect(bool *ret_connected) {
 
 /* Running */
 
+static bool has_pipe_ready(const Actor *a) {
+        struct pollfd pollfd = { .fd = a->client->poller.epoll_fd, .events = POLLIN };
+
+        return pipes_are_used() && poll(&pollfd, 1, 0) > 0;
+}
+
 bool actor_is_readable(const Actor *a) {
-        return a->client->poller.timer_armed <= world_now || sim_link_events(&a->client->link) != 0;
+        return a->client->poller.timer_armed <= world_now || sim_link_events(&a->client->link) != 0 || has_pipe_ready(a);
 }
 
 static void actor_run_event(void *object, uint64_t number);

@@ -13,12 +13,14 @@
 #include "protocol/wire.h"
 #include "tests/sim/alloc.h"
 #include "tests/sim/oracle.h"
+#include "tests/sim/pipes.h"
 
 enum {
         PROGRAM_STALE_PERCENT = 8,   /* messages to the id that a client had before */
         PROGRAM_SILENT_PERCENT = 10, /* requests that are not replied to */
         PROGRAM_KIND = 7,
         PROGRAM_SMALL_MAX = 60000,
+        PROGRAM_PIPE_MAX = 150000, /* larger ones would take too long, a piece at a time */
 };
 
 /* Handlers: called from inside of the library, so each begins by stepping out of it */
@@ -114,13 +116,22 @@ void program_attach(Actor *a) {
 
 /* Sending */
 
-/* To a descriptor, and it will be read when it is its turn */
-static int program_send_fd(Actor *a, Message *m, const void *data) {
-        int fd = memfd_create("sim", MFD_CLOEXEC), r;
+/* To a descriptor, and it will be read when it is its turn; or from a pipe, when there is something in it. What comes out of that
+ * is less than was announced, if so much was, at times. */
+static int program_send_fd(Actor *a, Message *m, const void *data, const Item *item) {
+        bool is_pipe = item->random % 2 && m->size <= PROGRAM_PIPE_MAX, is_announced = is_pipe && item->random / 2 % 2;
+        uint64_t target = m->class == MESSAGE_BROADCAST_LARGE ? DIRECT_EVERYONE : m->target;
+        int fd, r;
 
-        sim_require(fd >= 0 && write(fd, data, m->size) == (ssize_t) m->size);
-        INSIDE(r = direct_send_fd(a->client, m->class == MESSAGE_BROADCAST_LARGE ? DIRECT_EVERYONE : m->target, PROGRAM_KIND, fd,
-                                  DIRECT_SIZE_UNKNOWN, m->has_handler ? sent : NULL, m));
+        m->is_cut_short = is_announced && item->random / 4 % 4 == 0;
+        if (is_pipe)
+                fd = pipes_new(a, data, m->size, m->is_cut_short, item->random);
+        else {
+                fd = memfd_create("sim", MFD_CLOEXEC);
+                sim_require(fd >= 0 && write(fd, data, m->size) == (ssize_t) m->size);
+        }
+        INSIDE(r = direct_send_fd(a->client, target, PROGRAM_KIND, fd, is_announced ? m->size : DIRECT_SIZE_UNKNOWN,
+                                  m->has_handler ? sent : NULL, m));
         close(fd);
         return r;
 }
@@ -164,7 +175,7 @@ static int program_send(Actor *a, Message *m, const void *data, const Item *item
                 break;
         case MESSAGE_BROADCAST_LARGE:
                 if (program_broadcasts_fd(item))
-                        return program_send_fd(a, m, data);
+                        return program_send_fd(a, m, data, item);
                 /* fall through */
         case MESSAGE_BROADCAST:
                 INSIDE(r = direct_broadcast(a->client, PROGRAM_KIND, data, m->size));
@@ -176,7 +187,7 @@ static int program_send(Actor *a, Message *m, const void *data, const Item *item
                 DirectSendOptions options = { .time_to_live_usec = item->duration, .handler = handler, .userdata = m };
 
                 if (item->type == ITEM_SEND_FD)
-                        return program_send_fd(a, m, data);
+                        return program_send_fd(a, m, data, item);
                 if (item->type == ITEM_STREAM)
                         return program_stream(a, m, data);
                 if (item->type == ITEM_UNRELIABLE)

@@ -12,6 +12,7 @@
 #include "tests/sim/bug.h"
 #include "tests/sim/ledger.h"
 #include "tests/sim/model.h"
+#include "tests/sim/pipes.h"
 #include "tests/sim/run.h"
 #include "tests/sim/service.h"
 
@@ -122,6 +123,7 @@ static void run_end(void) {
         for (unsigned i = 0; i < plan->n_clients; i++)
                 actor_leave(&actors[i]);
         service_deinit();
+        pipes_deinit();
         if (alloc_count() > 0)
                 world_violation("%zu allocations are left over", alloc_count());
         oracle_deinit();
