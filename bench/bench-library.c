@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <libgen.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +16,7 @@
 
 #include "bench/bench-library-peer.h"
 #include "bench/bench-library.h"
+#include "bench/options.h"
 
 static const Options defaults = {
         .n_rounds = 7,
@@ -77,22 +77,6 @@ static void help(const char *program) {
                q->n_receivers, d->stop_ms, q->stop_ms);
 }
 
-static int set_path(char path[static PATH_MAX], const char *directory, const char *name) {
-        return snprintf(path, PATH_MAX, "%s%s%s", directory, *directory ? "/" : "", name) < PATH_MAX ? 0 : -ENAMETOOLONG;
-}
-
-static int set_number(const char *name, const char *text, unsigned min, unsigned max, unsigned *ret) {
-        char *end;
-        unsigned long n = strtoul(text, &end, 10);
-
-        if (*end || n < min || n > max) {
-                fprintf(stderr, "--%s=%s: it is a number from %u to %u.\n", name, text, min, max);
-                return -EINVAL;
-        }
-        *ret = (unsigned) n;
-        return 0;
-}
-
 static unsigned number_or(unsigned number, unsigned otherwise) {
         return number > 0 ? number : otherwise;
 }
@@ -118,78 +102,28 @@ static int set_link(const char *text, Options *o) {
         return -EINVAL;
 }
 
-/* Returns 1 to go on, 0 if all is done, or a negative errno. */
+/* As options_parse() */
 static int parse(int argc, char **argv, Options *o) {
-        enum { FILE_MIB = 256, LINK, QUICK, RECEIVERS, RELAY, ROUNDS, SERVICE, SLICE, STOP, STRICT };
-        static const struct option table[] = {
-                { "file-mib", required_argument, NULL, FILE_MIB },
-                { "link", required_argument, NULL, LINK },
-                { "quick", no_argument, NULL, QUICK },
-                { "receivers", required_argument, NULL, RECEIVERS },
-                { "relay", required_argument, NULL, RELAY },
-                { "rounds", required_argument, NULL, ROUNDS },
-                { "service", required_argument, NULL, SERVICE },
-                { "slice-ms", required_argument, NULL, SLICE },
-                { "stop-ms", required_argument, NULL, STOP },
-                { "strict", no_argument, NULL, STRICT },
-                { "help", no_argument, NULL, 'h' },
-                {},
+        const char *link = NULL;
+        const Option table[] = {
+                { "file-mib", OPTION_NUMBER, &o->file_mib, 1, 1024 * 1024 },
+                { "link", OPTION_TEXT, &link },
+                { "quick", OPTION_FLAG, &o->quick },
+                { "receivers", OPTION_NUMBER, &o->n_receivers, 2, PEER_TARGETS_MAX },
+                { "relay", OPTION_PATH, o->relay },
+                { "rounds", OPTION_NUMBER, &o->n_rounds, 1, ROUNDS_MAX },
+                { "service", OPTION_PATH, o->service },
+                { "slice-ms", OPTION_NUMBER, &o->slice_ms, 1, 60 * 1000 },
+                { "stop-ms", OPTION_NUMBER, &o->stop_ms, 1, 3600 * 1000 },
+                { "strict", OPTION_FLAG, &o->strict },
         };
-        int c, r = 0;
-
-        while (r >= 0 && (c = getopt_long(argc, argv, "h", table, NULL)) >= 0)
-                switch (c) {
-                case FILE_MIB:
-                        r = set_number("file-mib", optarg, 1, 1024 * 1024, &o->file_mib);
-                        break;
-                case LINK:
-                        r = set_link(optarg, o);
-                        break;
-                case STRICT:
-                        o->strict = true;
-                        break;
-                case QUICK:
-                        o->quick = true;
-                        break;
-                case RECEIVERS:
-                        r = set_number("receivers", optarg, 2, PEER_TARGETS_MAX, &o->n_receivers);
-                        break;
-                case RELAY:
-                        r = set_path(o->relay, "", optarg);
-                        break;
-                case ROUNDS:
-                        r = set_number("rounds", optarg, 1, ROUNDS_MAX, &o->n_rounds);
-                        break;
-                case SERVICE:
-                        r = set_path(o->service, "", optarg);
-                        break;
-                case SLICE:
-                        r = set_number("slice-ms", optarg, 1, 60 * 1000, &o->slice_ms);
-                        break;
-                case STOP:
-                        r = set_number("stop-ms", optarg, 1, 3600 * 1000, &o->stop_ms);
-                        break;
-                case 'h':
-                        help(argv[0]);
-                        return 0;
-                default:
-                        return -EINVAL;
-                }
-        set_defaults(o);
-        return r < 0 ? r : 1;
-}
-
-static int find_programs(const char *program, Options *o) {
-        char copy[PATH_MAX];
-        const char *directory;
         int r;
 
-        r = set_path(copy, "", program);
-        if (r < 0)
-                return r;
-        directory = dirname(copy);
-        r = set_path(o->service, directory, "../service/directserver");
-        return r < 0 ? r : set_path(o->relay, directory, "bench-relay");
+        r = options_parse(argc, argv, table, sizeof(table) / sizeof(table[0]), help);
+        if (r > 0 && link && set_link(link, o) < 0)
+                return -EINVAL;
+        set_defaults(o);
+        return r;
 }
 
 /* Which of the measurements the arguments name */
@@ -231,7 +165,7 @@ int main(int argc, char **argv) {
         struct utsname u;
         int r;
 
-        r = find_programs(argv[0], &options);
+        r = options_find_programs(argv[0], options.service, options.relay);
         if (r >= 0)
                 r = parse(argc, argv, &options);
         if (r == 0)

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 
 #include "bench/child.h"
 #include "bench/figures.h"
+#include "bench/options.h"
 #include "bench/pump.h"
 
 enum {
@@ -242,72 +242,22 @@ static void help(const char *program) {
                program, ROUNDS, ROUNDS_QUICK, SLICE_MS, SLICE_QUICK_MS);
 }
 
-static int set_path(char path[static PATH_MAX], const char *directory, const char *name) {
-        return snprintf(path, PATH_MAX, "%s%s%s", directory, *directory ? "/" : "", name) < PATH_MAX ? 0 : -ENAMETOOLONG;
-}
-
-static int set_number(const char *name, const char *text, unsigned max, unsigned *ret) {
-        char *end;
-        unsigned long n = strtoul(text, &end, 10);
-
-        if (*end || n < 1 || n > max) {
-                fprintf(stderr, "--%s=%s: it is a number from 1 to %u.\n", name, text, max);
-                return -EINVAL;
-        }
-        *ret = (unsigned) n;
-        return 0;
-}
-
-/* Returns 1 to go on, 0 if all is done, or a negative errno. */
+/* As options_parse() */
 static int parse(int argc, char **argv, Options *o) {
-        enum { AGAINST = 256, CSV, FILTER, QUICK, RELAY, ROUNDS_OPTION, SERVICE, SLICE };
-        static const struct option table[] = {
-                { "against", required_argument, NULL, AGAINST },
-                { "csv", no_argument, NULL, CSV },
-                { "filter", required_argument, NULL, FILTER },
-                { "quick", no_argument, NULL, QUICK },
-                { "relay", required_argument, NULL, RELAY },
-                { "rounds", required_argument, NULL, ROUNDS_OPTION },
-                { "service", required_argument, NULL, SERVICE },
-                { "slice-ms", required_argument, NULL, SLICE },
-                { "help", no_argument, NULL, 'h' },
-                {},
+        const Option table[] = {
+                { "against", OPTION_TEXT, &o->against },
+                { "csv", OPTION_FLAG, &o->csv },
+                { "filter", OPTION_TEXT, &o->filter },
+                { "quick", OPTION_FLAG, &o->quick },
+                { "relay", OPTION_PATH, o->relay },
+                { "rounds", OPTION_NUMBER, &o->n_rounds, 1, ROUNDS_MAX },
+                { "service", OPTION_PATH, o->service },
+                { "slice-ms", OPTION_NUMBER, &o->slice_ms, 1, 60 * 1000 },
         };
-        int c, r = 0;
+        int r;
 
-        while (r >= 0 && (c = getopt_long(argc, argv, "h", table, NULL)) >= 0)
-                switch (c) {
-                case AGAINST:
-                        o->against = optarg;
-                        break;
-                case CSV:
-                        o->csv = true;
-                        break;
-                case FILTER:
-                        o->filter = optarg;
-                        break;
-                case QUICK:
-                        o->quick = true;
-                        break;
-                case RELAY:
-                        r = set_path(o->relay, "", optarg);
-                        break;
-                case ROUNDS_OPTION:
-                        r = set_number("rounds", optarg, ROUNDS_MAX, &o->n_rounds);
-                        break;
-                case SERVICE:
-                        r = set_path(o->service, "", optarg);
-                        break;
-                case SLICE:
-                        r = set_number("slice-ms", optarg, 60 * 1000, &o->slice_ms);
-                        break;
-                case 'h':
-                        help(argv[0]);
-                        return 0;
-                default:
-                        return -EINVAL;
-                }
-        if (r >= 0 && optind < argc) {
+        r = options_parse(argc, argv, table, sizeof(table) / sizeof(table[0]), help);
+        if (r > 0 && optind < argc) {
                 fprintf(stderr, "%s: %s: there are options only; see --help.\n", argv[0], argv[optind]);
                 return -EINVAL;
         }
@@ -315,20 +265,7 @@ static int parse(int argc, char **argv, Options *o) {
                 o->n_rounds = o->quick ? ROUNDS_QUICK : ROUNDS;
         if (o->slice_ms == 0)
                 o->slice_ms = o->quick ? SLICE_QUICK_MS : SLICE_MS;
-        return r < 0 ? r : 1;
-}
-
-static int find_programs(const char *program, Options *o) {
-        char copy[PATH_MAX];
-        const char *directory;
-        int r;
-
-        r = set_path(copy, "", program);
-        if (r < 0)
-                return r;
-        directory = dirname(copy);
-        r = set_path(o->service, directory, "../service/directserver");
-        return r < 0 ? r : set_path(o->relay, directory, "bench-relay");
+        return r;
 }
 
 static bool is_wanted(const Options *o, const Row *row) {
@@ -351,7 +288,7 @@ int main(int argc, char **argv) {
         Options options = {};
         int r;
 
-        r = find_programs(argv[0], &options);
+        r = options_find_programs(argv[0], options.service, options.relay);
         if (r >= 0)
                 r = parse(argc, argv, &options);
         if (r <= 0)
