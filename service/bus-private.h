@@ -8,7 +8,7 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
-#include "dbus/names.h"
+#include "dbus/instance.h"
 #include "service/bus-announce.h"
 #include "service/bus-list.h"
 #include "service/bus.h"
@@ -46,6 +46,8 @@ struct Bus {
         sd_event *event;
         Server *server;
         BusKind kind;
+        bool is_instance; /* not the main service */
+        char name[BUS_NAME_SIZE];
 
         sd_bus *sd_bus; /* NULL while there is no connection */
         sd_event_source *retry;

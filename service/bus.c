@@ -104,15 +104,17 @@ static int on_disconnected(sd_bus_message *signal, void *userdata, sd_bus_error 
 static int on_name_requested(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
         const sd_bus_error *error = sd_bus_message_get_error(reply);
         Bus *bus = userdata;
+        char what[sizeof "The bus does not give us the name " + BUS_NAME_SIZE];
         uint32_t code;
 
         /* A bus that closes the connection ends the call with an error as well, and on_disconnected() follows. */
-        if (error)
-                bus_try_again(bus, -sd_bus_error_get_errno(error), "The bus does not give us the name " BUS_NAME);
-        else if (sd_bus_message_read(reply, "u", &code) > 0 && code == 2) {
+        if (error) {
+                snprintf(what, sizeof what, "The bus does not give us the name %s", bus->name);
+                bus_try_again(bus, -sd_bus_error_get_errno(error), what);
+        } else if (sd_bus_message_read(reply, "u", &code) > 0 && code == 2) {
                 if (!bus->reported)
                         log_full(LOG_WARNING, 0, &(LogFields) { .message = LOG_MESSAGE_BUS_LOST },
-                                 "Another program has the name " BUS_NAME " on the %s bus; we are next.", bus_kind_name(bus));
+                                 "Another program has the name %s on the %s bus; we are next.", bus->name, bus_kind_name(bus));
                 bus->reported = true;
         } else
                 bus_set_ready(bus);
@@ -121,26 +123,40 @@ static int on_name_requested(sd_bus_message *reply, void *userdata, sd_bus_error
 
 static int on_name_acquired(sd_bus_message *signal, void *userdata, sd_bus_error *error) {
         const char *name;
+        Bus *bus = userdata;
 
-        if (sd_bus_message_read(signal, "s", &name) > 0 && strcmp(name, BUS_NAME) == 0)
-                bus_set_ready(userdata);
+        if (sd_bus_message_read(signal, "s", &name) > 0 && strcmp(name, bus->name) == 0)
+                bus_set_ready(bus);
         return 0;
 }
 
 static int on_name_lost(sd_bus_message *signal, void *userdata, sd_bus_error *error) {
+        char what[sizeof "The name  was taken from us" + BUS_NAME_SIZE];
         const char *name;
         Bus *bus = userdata;
 
-        if (sd_bus_message_read(signal, "s", &name) > 0 && strcmp(name, BUS_NAME) == 0 && bus->ready) {
+        if (sd_bus_message_read(signal, "s", &name) > 0 && strcmp(name, bus->name) == 0 && bus->ready) {
+                snprintf(what, sizeof what, "The name %s was taken from us", bus->name);
                 bus_disconnect(bus);
-                bus_try_again(bus, 0, "The name " BUS_NAME " was taken from us");
+                bus_try_again(bus, 0, what);
         }
+        return 0;
+}
+
+/* sd-bus would close the connection if there were nobody to be told. One policy has both names: what is wrong with it is said of the other. */
+static int on_instances_name_requested(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         return 0;
 }
 
 /* With the queue flag: a successor gets the name when its predecessor goes. */
 static int bus_request_name(Bus *bus) {
-        return sd_bus_request_name_async(bus->sd_bus, NULL, BUS_NAME, SD_BUS_NAME_QUEUE, on_name_requested, bus);
+        int r = 0;
+
+        if (bus->is_instance)
+                r = sd_bus_request_name_async(bus->sd_bus, NULL, BUS_INSTANCES_NAME, SD_BUS_NAME_QUEUE, on_instances_name_requested, bus);
+        if (r >= 0)
+                r = sd_bus_request_name_async(bus->sd_bus, NULL, bus->name, SD_BUS_NAME_QUEUE, on_name_requested, bus);
+        return r;
 }
 
 static int bus_watch(Bus *bus) {
@@ -325,7 +341,7 @@ static void bus_freep(Bus **bus) {
         bus_free(*bus);
 }
 
-int bus_new(sd_event *event, Server *server, BusKind kind, Bus **ret_bus) {
+int bus_new(sd_event *event, Server *server, BusKind kind, const char *instance, Bus **ret_bus) {
         _cleanup_(bus_freep) Bus *bus = NULL;
         int r;
 
@@ -335,6 +351,8 @@ int bus_new(sd_event *event, Server *server, BusKind kind, Bus **ret_bus) {
         bus->event = sd_event_ref(event);
         bus->server = server;
         bus->kind = kind;
+        bus->is_instance = instance;
+        instance_get_bus_name(instance, bus->name);
         bus->retry_usec = BUS_RETRY_MIN_USEC;
 
         r = sd_event_add_time(event, &bus->retry, CLOCK_MONOTONIC, UINT64_MAX, 0, on_retry, bus);

@@ -21,7 +21,6 @@
 #include "service/log.h"
 
 #define CONFIG_SECTION "Server"
-#define CONFIG_FILE "directserver.conf"
 
 /* Bounds are written like values. Times that go into WELCOME are milliseconds in a u32, which all of these bounds respect. */
 static const struct Key {
@@ -413,23 +412,27 @@ static int load(const char *base, const char *vendor_base, Config *ret_config, c
         return 0;
 }
 
-int config_load_from(const char *directory, const char *vendor_directory, Config *ret_config, char **ret_error) {
-        __attribute__((cleanup(free_text))) char *base = NULL, *vendor_base = NULL;
+static char *default_path(const char *directory, const char *instance) {
+        char *path;
+        int r = asprintf(&path, "%s/directserver%s%s.conf", directory, instance ? "@" : "", instance ? instance : "");
 
-        if (asprintf(&base, "%s/" CONFIG_FILE, directory) < 0) {
-                base = NULL;
-                return -ENOMEM;
-        }
-        if (asprintf(&vendor_base, "%s/" CONFIG_FILE, vendor_directory) < 0) {
-                vendor_base = NULL;
+        return r < 0 ? NULL : path;
+}
+
+int config_load_from(const char *directory, const char *vendor_directory, const char *instance, Config *ret_config, char **ret_error) {
+        __attribute__((cleanup(free_text))) char *base = default_path(directory, instance), *vendor_base = NULL;
+
+        vendor_base = base ? default_path(vendor_directory, instance) : NULL;
+        if (!vendor_base) {
+                *ret_error = NULL;
                 return -ENOMEM;
         }
         return load(base, vendor_base, ret_config, ret_error);
 }
 
-int config_load(const char *path, Config *ret_config, char **ret_error) {
+int config_load(const char *path, const char *instance, Config *ret_config, char **ret_error) {
         return path ? load(path, NULL, ret_config, ret_error)
-                    : config_load_from(CONFIG_DIR, VENDOR_CONFIG_DIR, ret_config, ret_error);
+                    : config_load_from(CONFIG_DIR, VENDOR_CONFIG_DIR, instance, ret_config, ret_error);
 }
 
 void config_deinit(Config *config) {

@@ -32,15 +32,15 @@ typedef struct Config {
 #define CONFIG_NULL ((Config) {})
 
 /* Reads the files. `path` NULL: /etc/directserver/directserver.conf (vendor copy under /usr/lib/directserver) with drop-ins
- * from directserver.conf.d/ of both; else that one file with the drop-ins of PATH.d/. A missing default file is no error, a
- * missing `path` is.
+ * from directserver.conf.d/ of both, or, if `instance` is not NULL, the same with directserver@INSTANCE.conf; else that one
+ * file with the drop-ins of PATH.d/. A missing default file is no error, a missing `path` is.
  *
  * Returns 0 and a complete *ret_config; or a negative errno and, unless memory ran out, *ret_error: one line for people with
  * file and line, what is wrong, and what would be right (free() it). An unknown key or section is such an error as well. */
-int config_load(const char *path, Config *ret_config, char **ret_error);
+int config_load(const char *path, const char *instance, Config *ret_config, char **ret_error);
 
 /* The same with other directories than the ones of the build: directserver.conf and directserver.conf.d/ in each. */
-int config_load_from(const char *directory, const char *vendor_directory, Config *ret_config, char **ret_error);
+int config_load_from(const char *directory, const char *vendor_directory, const char *instance, Config *ret_config, char **ret_error);
 
 void config_deinit(Config *config);
 

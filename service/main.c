@@ -2,6 +2,7 @@
 
 /* directserver: the service. */
 
+#include <errno.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -10,6 +11,8 @@
 #include "service/log.h"
 #include "service/options.h"
 #include "service/server.h"
+
+enum { EXIT_WRONG_COMMAND_LINE = 2 }; /* the units don't start it again then; LSB says 2, and systemd calls it INVALIDARGUMENT */
 
 /* What is kept of incomplete frames and for slow receivers comes and goes with each turn, often at the top of the heap, which
  * would go back to the kernel and be asked for again each time: a quarter of all time with large messages (bench/NOTES.md). */
@@ -35,7 +38,7 @@ int main(int argc, char **argv) {
 
         r = options_parse(argc, argv, &options);
         if (r <= 0)
-                return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+                return r == -EINVAL ? EXIT_WRONG_COMMAND_LINE : r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
         keep_heap();
         raise_descriptor_limit();
         signal(SIGPIPE, SIG_IGN); /* a reader of stderr may go away */

@@ -9,10 +9,12 @@
 #include <string.h>
 
 #include "config-build.h"
+#include "dbus/instance.h"
 #include "service/options.h"
 
 enum {
-        OPTION_CONFIG = 256,
+        OPTION_INSTANCE = 256,
+        OPTION_CONFIG,
         OPTION_LISTEN,
         OPTION_BUS,
         OPTION_STATE_DIRECTORY,
@@ -20,6 +22,7 @@ enum {
 };
 
 static const struct option options_table[] = {
+        { "instance", required_argument, NULL, OPTION_INSTANCE },
         { "config", required_argument, NULL, OPTION_CONFIG },
         { "listen", required_argument, NULL, OPTION_LISTEN },
         { "bus", required_argument, NULL, OPTION_BUS },
@@ -34,6 +37,8 @@ static void help(void) {
              "\n"
              "Passes messages between the programs that connect to it.\n"
              "\n"
+             "     --instance=NAME           Be a service beside the main one, with a configuration,\n"
+             "                               a state and a bus name of its own\n"
              "     --config=FILE             Read FILE (and the drop-ins in FILE.d/) instead of\n"
              "                               " CONFIG_DIR "/directserver.conf\n"
              "     --listen=HOST:PORT        Listen on this address; may be given more than once.\n"
@@ -65,6 +70,13 @@ static int parse(int argc, char **argv, Options *options) {
 
         while ((c = getopt_long(argc, argv, "h", options_table, NULL)) >= 0)
                 switch (c) {
+                case OPTION_INSTANCE:
+                        options->instance = optarg;
+                        if (!instance_name_is_valid(optarg)) {
+                                fprintf(stderr, "directserver: --instance=%s: " INSTANCE_NAME_RULE ".\n", optarg);
+                                return -EINVAL;
+                        }
+                        break;
                 case OPTION_CONFIG:
                         options->config_path = optarg;
                         break;

@@ -6,6 +6,7 @@
 #include "service/config.h"
 
 typedef struct Options {
+        const char *instance;    /* NULL: the main service */
         const char *config_path; /* NULL: the default files */
         const char **listen;     /* NULL-terminated; NULL: as configured */
         bool has_bus;

@@ -28,6 +28,7 @@ struct Server {
         sd_event_source *deadline_source;
         sd_event_source *stop_source; /* on while stopping */
         Config config;
+        const char *instance; /* NULL: the main service */
         const char *config_path;
         bool has_bus_option; /* --bus= was given, and goes before the configuration */
         State *state;

@@ -163,7 +163,7 @@ int server_reload(Server *s, char **ret_error) {
 
         snprintf(notice, sizeof(notice), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, net_now()); /* sd_notifyf() would take memory */
         sd_notify(false, notice);
-        r = config_load(s->config_path, &loaded, ret_error);
+        r = config_load(s->config_path, s->instance, &loaded, ret_error);
         if (s->has_bus_option)
                 loaded.bus = s->config.bus;
         if (r >= 0)
@@ -193,15 +193,31 @@ static int listen_on(Server *s, const char *address, int level) {
         return r < 0 ? log_full(level, r, NULL, "Can't listen on %s: %s.", address, why) : 0;
 }
 
-/* The directory for a local socket: that of the unit, or of the user who runs the service by hand. */
-static int default_socket(char **ret_address) {
+/* The directory for a local socket: that of the unit, which is its own, or of the user who runs the service by hand. */
+static int default_socket(const char *instance, char **ret_address) {
         const char *directory = getenv("RUNTIME_DIRECTORY");
+        bool shared = false;
 
-        if (!directory || directory[0] != '/')
+        if (!directory || directory[0] != '/') {
                 directory = getenv("XDG_RUNTIME_DIR");
+                shared = instance;
+        }
         if (!directory || directory[0] != '/')
                 return 0;
-        return asprintf(ret_address, "unix:%.*s/directserver.sock", (int) strcspn(directory, ":"), directory) < 0 ? -ENOMEM : 1;
+        return asprintf(ret_address, "unix:%.*s/directserver%s%s.sock", (int) strcspn(directory, ":"), directory, shared ? "@" : "",
+                        shared ? instance : "") < 0 ? -ENOMEM : 1;
+}
+
+/* The port is the main service's. */
+static int listen_instance(Server *s) {
+        __attribute__((cleanup(cleanup_free))) char *address = NULL;
+        int r = default_socket(s->instance, &address);
+
+        if (r < 0)
+                return log_error(r, "Can't start: %s.", strerror(-r));
+        if (r == 0)
+                return log_error(-EDESTADDRREQ, "An instance has no port by itself: give --listen=, Listen= or $XDG_RUNTIME_DIR.");
+        return listen_on(s, address, LOG_ERR);
 }
 
 static int listen_default(Server *s) {
@@ -211,7 +227,7 @@ static int listen_default(Server *s) {
         r = listen_on(s, "127.0.0.1:20000", LOG_ERR);
         if (r < 0)
                 return r;
-        r = default_socket(&address);
+        r = default_socket(NULL, &address);
         if (r < 0)
                 return log_error(r, "Can't start: %s.", strerror(-r));
         if (r > 0)
@@ -260,7 +276,7 @@ static int listen_all(Server *s, const Options *options) {
         if (n_fds < 0)
                 r = n_fds;
         else if (n_fds == 0 && (!addresses || !addresses[0]))
-                r = listen_default(s);
+                r = s->instance ? listen_instance(s) : listen_default(s);
         for (; r >= 0 && addresses && *addresses && (n_fds <= 0 || options->listen); addresses++)
                 r = listen_on(s, *addresses, LOG_ERR);
         return r;
@@ -288,8 +304,9 @@ static int load_config(Server *s, const Options *options) {
         LogFields fields = { .message = LOG_MESSAGE_CONFIG_INVALID };
         int r;
 
+        s->instance = options->instance;
         s->config_path = options->config_path;
-        r = config_load(s->config_path, &s->config, &error);
+        r = config_load(s->config_path, s->instance, &s->config, &error);
         if (r < 0)
                 return log_full(LOG_ERR, r, &fields, "%s%s", error ? "" : "Can't read the configuration: ",
                                 error ? error : strerror(-r));
@@ -315,7 +332,7 @@ static int open_state(Server *s, const Options *options) {
         __attribute__((cleanup(cleanup_free))) char *error = NULL;
         int r;
 
-        r = state_open(options->state_directory, &s->state, &error);
+        r = state_open(options->state_directory, s->instance, &s->state, &error);
         if (r < 0)
                 return log_error(r, "%s%s", error ? "" : "Can't open the state directory: ", error ? error : strerror(-r));
         tell_loss(state_get_loss(s->state), state_get_path(s->state));
@@ -428,7 +445,7 @@ int server_new(const Options *options, Server **ret_server) {
                 return r; /* said */
         r = list_addresses(s);
         if (r >= 0 && s->config.bus != BUS_NONE)
-                r = bus_new(s->event, s, s->config.bus, &s->bus);
+                r = bus_new(s->event, s, s->config.bus, s->instance, &s->bus);
         if (r < 0)
                 return log_error(r, "Can't start: %s.", strerror(-r));
         *ret_server = s;

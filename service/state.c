@@ -70,21 +70,20 @@ static int fail(char **ret_error, int error, const char *format, ...) {
 
 /* Where the state is */
 
-static char *default_path(void) {
+static char *default_path(const char *instance) {
         const char *directory = getenv("STATE_DIRECTORY"), *base;
+        const char *of = instance ? "/instances/" : "", *name = instance ? instance : "";
         char *path = NULL;
         int r;
 
         if (directory && *directory)
                 return strndup(directory, strcspn(directory, ":")); /* systemd.exec(5): a list, if the unit names several */
         if (geteuid() == 0)
-                return strdup("/var/lib/directserver");
-
-        base = getenv("XDG_STATE_HOME");
-        if (base && *base == '/')
-                r = asprintf(&path, "%s/directserver", base);
+                r = asprintf(&path, "/var/lib/directserver%s%s", of, name);
+        else if ((base = getenv("XDG_STATE_HOME")) && *base == '/')
+                r = asprintf(&path, "%s/directserver%s%s", base, of, name);
         else if ((base = getenv("HOME")) && *base == '/')
-                r = asprintf(&path, "%s/.local/state/directserver", base);
+                r = asprintf(&path, "%s/.local/state/directserver%s%s", base, of, name);
         else
                 return strdup("");
         return r < 0 ? NULL : path;
@@ -268,7 +267,7 @@ static void free_state(State **s) {
         state_free(*s);
 }
 
-int state_open(const char *path, State **ret_state, char **ret_error) {
+int state_open(const char *path, const char *instance, State **ret_state, char **ret_error) {
         __attribute__((cleanup(free_state))) State *s = NULL;
         int r;
 
@@ -278,7 +277,7 @@ int state_open(const char *path, State **ret_state, char **ret_error) {
                 return -ENOMEM;
         s->fd = s->key_fd = -1;
         s->account = STATE_ACCOUNT_NULL;
-        s->path = path ? strdup(path) : default_path();
+        s->path = path ? strdup(path) : default_path(instance);
         if (!s->path)
                 return -ENOMEM;
         if (!*s->path)

@@ -14,10 +14,10 @@ enum {
 typedef struct State State;
 
 /* `path` NULL: $STATE_DIRECTORY, else for root /var/lib/directserver, else $XDG_STATE_HOME/directserver, else
- * ~/.local/state/directserver. Makes the directory (0700) and the key (0600, from getrandom) if there are none. Returns 0, or
+ * ~/.local/state/directserver; of these three instances/INSTANCE, if `instance` is not NULL. Makes the directory (0700) and the key (0600, from getrandom) if there are none. Returns 0, or
  * a negative errno with *ret_error: one line for people (free() it) that names the file. A damaged file is such an error:
  * guessing could issue an id twice. */
-int state_open(const char *path, State **ret_state, char **ret_error);
+int state_open(const char *path, const char *instance, State **ret_state, char **ret_error);
 State *state_free(State *state);
 
 const uint8_t *state_get_key(const State *state);

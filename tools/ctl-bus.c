@@ -26,14 +26,16 @@ int ctl_fail(int error, const char *format, ...) {
         return error;
 }
 
+/* In hints, @ is "@NAME" for an instance, ^ is " --instance=NAME", else nothing. */
 static const char hint_system[] =
-        "The service does not run, or has no bus. See: systemctl status directserver. "
+        "The service does not run, or has no bus. See: systemctl status directserver@. "
         "For a service that was started with --bus=user, give --user";
 static const char hint_user[] =
-        "There is no service on the bus of this user. Start one with: directserver --bus=user. "
+        "There is no service on the bus of this user. Start one with: directserver --bus=user^. "
         "For the service of the system, leave out --user";
 static const char hint_root[] = "Try it as root";
-static const char hint_list[] = "See who is there: directctl list";
+static const char hint_list[] = "See who is there: directctl^ list";
+static const char hint_list_user[] = "See who is there: directctl --user^ list";
 
 /* Errors whose remedy is known; system bus, user bus */
 static const struct {
@@ -45,29 +47,54 @@ static const struct {
         { SD_BUS_ERROR_NAME_HAS_NO_OWNER, true, { hint_system, hint_user } },
         { SD_BUS_ERROR_ACCESS_DENIED, false, { hint_root, NULL } },
         { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, false, { "Leave out --no-ask-password, or try it as root", NULL } },
-        { SD_BUS_ERROR_NO_REPLY, false, { "See: systemctl status directserver", NULL } },
-        { SD_BUS_ERROR_UNKNOWN_OBJECT, true, { "There is no such client. See who is there: directctl list",
-                                               "There is no such client. See who is there: directctl --user list" } },
-        { BUS_ERROR_NO_SUCH_CLIENT, false, { hint_list, "See who is there: directctl --user list" } },
+        { SD_BUS_ERROR_NO_REPLY, false, { "See: systemctl status directserver@", NULL } },
+        { SD_BUS_ERROR_UNKNOWN_OBJECT, true, { "There is no such client. See who is there: directctl^ list",
+                                               "There is no such client. See who is there: directctl --user^ list" } },
+        { BUS_ERROR_NO_SUCH_CLIENT, false, { hint_list, hint_list_user } },
         { BUS_ERROR_INVALID_CONFIGURATION, false, { "Nothing was changed", "Nothing was changed" } },
 };
 
+/* Of the instance that is meant. To be freed; NULL: there is no hint, or no memory. */
+static char *fill_in_hint(const Ctl *ctl, const char *hint) {
+        const char *name = ctl->instance ?: "";
+        char *text = NULL;
+        size_t size;
+        FILE *f;
+
+        f = hint ? open_memstream(&text, &size) : NULL;
+        if (!f)
+                return NULL;
+        for (; *hint; hint++)
+                if (*hint == '@')
+                        fprintf(f, "%s%s", ctl->instance ? "@" : "", name);
+                else if (*hint == '^')
+                        fprintf(f, "%s%s", ctl->instance ? " --instance=" : "", name);
+                else
+                        fputc(*hint, f);
+        fclose(f);
+        return text;
+}
+
 static int ctl_bus_fail(const Ctl *ctl, int r, const sd_bus_error *error) {
-        const char *message = error->message ?: strerror(-r), *hint = NULL;
-        char *clean;
+        const char *template = NULL;
+        char *hint, *clean;
+        bool says_all = false;
 
         for (size_t i = 0; i < sizeof remedies / sizeof remedies[0]; i++)
                 if (sd_bus_error_has_name(error, remedies[i].name)) {
-                        hint = remedies[i].hints[ctl->user];
-                        if (remedies[i].says_all)
-                                return ctl_fail(r, "%s", hint);
+                        template = remedies[i].hints[ctl->user];
+                        says_all = remedies[i].says_all;
                 }
-        clean = ctl_clean_text(message);
-        if (hint)
-                ctl_fail(r, "%s. %s", clean ?: "", hint);
-        else
+        hint = fill_in_hint(ctl, template);
+        clean = ctl_clean_text(error->message ?: strerror(-r));
+        if (!hint)
                 ctl_fail(r, "%s", clean ?: "");
+        else if (says_all)
+                ctl_fail(r, "%s", hint);
+        else
+                ctl_fail(r, "%s. %s", clean ?: "", hint);
         free(clean);
+        free(hint);
         return r;
 }
 
@@ -88,7 +115,7 @@ int ctl_bus_new_call(Ctl *ctl, const char *path, const char *interface, const ch
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
         int r;
 
-        r = sd_bus_message_new_method_call(ctl->bus, &call, BUS_NAME, path ?: BUS_PATH, interface, member);
+        r = sd_bus_message_new_method_call(ctl->bus, &call, ctl->bus_name, path ?: BUS_PATH, interface, member);
         if (r >= 0)
                 r = sd_bus_message_set_auto_start(call, 0);
         if (r < 0)
@@ -162,7 +189,7 @@ int ctl_bus_find_client(Ctl *ctl, const char *text, CtlTarget *ret_target) {
                 if (asprintf(&target.path, BUS_CLIENT_ROOT "/%s", text) < 0)
                         target.path = NULL;
                 sd_bus_error_free(&error);
-                r = sd_bus_get_property_string(ctl->bus, BUS_NAME, target.path ?: "/", BUS_CLIENT_INTERFACE, "Name", &error,
+                r = sd_bus_get_property_string(ctl->bus, ctl->bus_name, target.path ?: "/", BUS_CLIENT_INTERFACE, "Name", &error,
                                                &target.name);
                 if (r < 0)
                         return ctl_bus_fail(ctl, r, &error);

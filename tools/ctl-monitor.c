@@ -74,7 +74,7 @@ static int on_properties_changed(sd_bus_message *signal, void *userdata, sd_bus_
             sd_bus_message_read(signal, "s", &property) <= 0 || strcmp(property, "State") != 0 ||
             sd_bus_message_read(signal, "v", "s", &state) <= 0)
                 return 0;
-        if (sd_bus_get_property_string(ctl->bus, BUS_NAME, path, BUS_CLIENT_INTERFACE, "Name", NULL, &name) < 0)
+        if (sd_bus_get_property_string(ctl->bus, ctl->bus_name, path, BUS_CLIENT_INTERFACE, "Name", NULL, &name) < 0)
                 name = NULL; /* it has gone meanwhile; its removal is the next line */
         print_event(ctl, state, ctl_bus_path_to_id(path), name ?: "", NULL);
         free(name);
@@ -90,29 +90,31 @@ static int on_owner_changed(sd_bus_message *signal, void *userdata, sd_bus_error
         return 0;
 }
 
-#define MATCH_MANAGER "type='signal',sender='" BUS_NAME "',path='" BUS_PATH "',interface='" BUS_MANAGER_INTERFACE "'"
-#define MATCH_CLIENTS \
-        "type='signal',sender='" BUS_NAME "',path_namespace='" BUS_CLIENT_ROOT "',interface='org.freedesktop.DBus.Properties'"
-#define MATCH_BUS "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus'"
+#define OF_MANAGER "path='" BUS_PATH "',interface='" BUS_MANAGER_INTERFACE "'"
+#define OF_CLIENTS "path_namespace='" BUS_CLIENT_ROOT "',interface='org.freedesktop.DBus.Properties'"
+#define OF_BUS "interface='org.freedesktop.DBus'"
 
 static int monitor_watch(Ctl *ctl) {
-        static const struct {
-                const char *match;
+        static const char bus[] = "org.freedesktop.DBus";
+        const struct {
+                const char *sender, *of, *key, *value;
                 sd_bus_message_handler_t handler;
         } watches[] = {
-                { MATCH_MANAGER ",member='ClientNew'", on_client_new },
-                { MATCH_MANAGER ",member='ClientRemoved'", on_client_removed },
-                { MATCH_CLIENTS ",member='PropertiesChanged'", on_properties_changed },
-                { MATCH_BUS ",member='NameOwnerChanged',arg0='" BUS_NAME "'", on_owner_changed },
+                { ctl->bus_name, OF_MANAGER, "member", "ClientNew", on_client_new },
+                { ctl->bus_name, OF_MANAGER, "member", "ClientRemoved", on_client_removed },
+                { ctl->bus_name, OF_CLIENTS, "member", "PropertiesChanged", on_properties_changed },
+                { bus, OF_BUS ",member='NameOwnerChanged'", "arg0", ctl->bus_name, on_owner_changed },
         };
-        int r;
+        int r = 0;
 
-        for (size_t i = 0; i < sizeof watches / sizeof watches[0]; i++) {
-                r = sd_bus_add_match(ctl->bus, NULL, watches[i].match, watches[i].handler, ctl);
-                if (r < 0)
-                        return r;
+        for (size_t i = 0; r >= 0 && i < sizeof watches / sizeof watches[0]; i++) {
+                char match[2 * BUS_NAME_SIZE + 256];
+
+                snprintf(match, sizeof match, "type='signal',sender='%s',%s,%s='%s'", watches[i].sender, watches[i].of, watches[i].key,
+                         watches[i].value);
+                r = sd_bus_add_match(ctl->bus, NULL, match, watches[i].handler, ctl);
         }
-        return 0;
+        return r;
 }
 
 int ctl_monitor(Ctl *ctl, char **arguments) {
@@ -122,7 +124,7 @@ int ctl_monitor(Ctl *ctl, char **arguments) {
         r = monitor_watch(ctl);
         if (r < 0)
                 return ctl_fail(r, "The changes can't be watched: %s", strerror(-r));
-        if (sd_bus_get_name_creds(ctl->bus, BUS_NAME, 0, NULL) < 0)
+        if (sd_bus_get_name_creds(ctl->bus, ctl->bus_name, 0, NULL) < 0)
                 fputs("directctl: The service is not on the bus at present; waiting for it\n", stderr);
         else if (ctl->legend)
                 fputs("directctl: Watching; ^C ends it\n", stderr);

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <systemd/sd-bus.h>
 
-#include "dbus/names.h"
+#include "dbus/instance.h"
 
 #define _cleanup_(f) __attribute__((cleanup(f)))
 
@@ -21,6 +21,8 @@ typedef enum CtlJson {
 typedef struct Ctl {
         sd_bus *bus;
         bool user; /* the bus of the user, else of the system */
+        const char *instance; /* NULL: the main service */
+        char bus_name[BUS_NAME_SIZE];
         CtlJson json;
         bool legend;
         bool pager;

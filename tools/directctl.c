@@ -33,6 +33,7 @@ enum {
         N_VERBS = sizeof verbs / sizeof verbs[0],
 
         OPTION_USER = 256,
+        OPTION_INSTANCE,
         OPTION_JSON,
         OPTION_NO_LEGEND,
         OPTION_NO_PAGER,
@@ -42,6 +43,7 @@ enum {
 
 static const struct option options[] = {
         { "user", no_argument, NULL, OPTION_USER },
+        { "instance", required_argument, NULL, OPTION_INSTANCE },
         { "json", required_argument, NULL, OPTION_JSON },
         { "no-legend", no_argument, NULL, OPTION_NO_LEGEND },
         { "no-pager", no_argument, NULL, OPTION_NO_PAGER },
@@ -62,6 +64,7 @@ static void print_help(void) {
              "  -h --help              This text\n"
              "     --version           The version\n"
              "     --user              The service on the bus of this user (directserver --bus=user)\n"
+             "     --instance=NAME     The service that was started with --instance=NAME\n"
              "     --json=FORMAT       JSON instead of text: pretty, short, or off\n"
              "     --no-legend         No head line and no sum\n"
              "     --no-pager          No pager for long output\n"
@@ -97,6 +100,11 @@ static int parse_options(Ctl *ctl, int argc, char **argv) {
                         return 0;
                 case OPTION_USER:
                         ctl->user = true;
+                        break;
+                case OPTION_INSTANCE:
+                        ctl->instance = optarg;
+                        if (!instance_name_is_valid(optarg))
+                                return ctl_fail(-EINVAL, "--instance=%s: " INSTANCE_NAME_RULE, optarg);
                         break;
                 case OPTION_JSON:
                         if (parse_json(optarg, &ctl->json) < 0)
@@ -144,6 +152,7 @@ int main(int argc, char **argv) {
 
         (void) setlocale(LC_ALL, "");
         r = parse_options(&ctl, argc, argv);
+        instance_get_bus_name(ctl.instance, ctl.bus_name);
         if (r > 0)
                 r = run_verb(&ctl, argc - optind, argv + optind);
         ctl_pager_close();

@@ -329,7 +329,7 @@ int main(int argc, char **argv) {
                 r = sd_event_add_post(server.event, NULL, on_turn, &server);
         if (r >= 0)
                 r = bus_new(server.event, &server, argc > 1 && strcmp(argv[1], "--bus=system") == 0 ? BUS_SYSTEM : BUS_USER,
-                            &server.bus);
+                            argc > 2 ? argv[2] : NULL, &server.bus);
         if (r >= 0)
                 r = run(&server);
         if (r < 0)

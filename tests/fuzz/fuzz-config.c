@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         fd = memfd_create("config", MFD_CLOEXEC);
         fuzz_assert(fd >= 0 && write(fd, data, size) == (ssize_t) size);
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        r = config_load(path, &config, &error);
+        r = config_load(path, NULL, &config, &error);
         fuzz_assert(r == 0 || (r < 0 && error && wire_text_is_clean(error, strlen(error)) && !config.listen));
         fuzz_assert(r < 0 || !error);
         if (r == 0)

@@ -32,7 +32,7 @@ static int load(const char *path) {
         config_deinit(&config);
         free(error);
         error = NULL;
-        return config_load(path, &config, &error);
+        return config_load(path, NULL, &config, &error);
 }
 
 static int load_text(const char *text) {
@@ -199,7 +199,7 @@ END_TEST
 START_TEST(failure_leaves_the_output_untouched) {
         Config before = { .max_clients = 42 };
 
-        ck_assert_int_eq(config_load(temp_write("c.conf", "[Server]\nListen=a:1\nX=1\n"), &before, &error), -EINVAL);
+        ck_assert_int_eq(config_load(temp_write("c.conf", "[Server]\nListen=a:1\nX=1\n"), NULL, &before, &error), -EINVAL);
         ck_assert_uint_eq(before.max_clients, 42);
         ck_assert_ptr_null(before.listen);
 }
@@ -263,7 +263,7 @@ START_TEST(files_that_are_not_there) {
         ck_assert_ptr_nonnull(strstr(error, ": this is not a file"));
 
         free(error);
-        ck_assert_int_eq(config_load_from(temp_path("no"), temp_path("neither"), &config, &error), 0);
+        ck_assert_int_eq(config_load_from(temp_path("no"), temp_path("neither"), NULL, &config, &error), 0);
         ck_assert_uint_eq(config.max_clients, 16384);
 }
 END_TEST
@@ -304,7 +304,7 @@ static int load_both(void) {
         config_deinit(&config);
         free(error);
         error = NULL;
-        return config_load_from(temp_path("etc"), temp_path("usr"), &config, &error);
+        return config_load_from(temp_path("etc"), temp_path("usr"), NULL, &config, &error);
 }
 
 START_TEST(the_administrator_and_the_vendor) {
@@ -342,12 +342,42 @@ START_TEST(the_administrator_and_the_vendor) {
 }
 END_TEST
 
+static int load_instance(const char *instance) {
+        config_deinit(&config);
+        free(error);
+        error = NULL;
+        return config_load_from(temp_path("etc"), temp_path("usr"), instance, &config, &error);
+}
+
+/* An instance has files of its own, and nothing of the main service's. */
+START_TEST(instances) {
+        temp_mkdir("etc");
+        temp_mkdir("usr");
+        temp_mkdir("etc/directserver.conf.d");
+        temp_mkdir("usr/directserver@alpha.conf.d");
+        temp_write("etc/directserver.conf", "[Server]\nMaxClients=1\n");
+        temp_write("etc/directserver.conf.d/10.conf", "[Server]\nMaxClients=2\n");
+        ck_assert_int_eq(load_instance("alpha"), 0);
+        ck_assert_uint_eq(config.max_clients, 16384);
+        temp_write("etc/directserver@alpha.conf", "[Server]\nMaxClients=3\n");
+        ck_assert_int_eq(load_instance("alpha"), 0);
+        ck_assert_uint_eq(config.max_clients, 3);
+        temp_write("usr/directserver@alpha.conf.d/10.conf", "[Server]\nMaxClients=4\n");
+        ck_assert_int_eq(load_instance("alpha"), 0);
+        ck_assert_uint_eq(config.max_clients, 4);
+        ck_assert_int_eq(load_instance("beta"), 0);
+        ck_assert_uint_eq(config.max_clients, 16384);
+        ck_assert_int_eq(load_instance(NULL), 0);
+        ck_assert_uint_eq(config.max_clients, 2);
+}
+END_TEST
+
 START_TEST(comparing) {
         Config a = CONFIG_NULL, b = CONFIG_NULL;
         char *fixed, *changed;
 
-        ck_assert_int_eq(config_load(temp_write("a.conf", "[Server]\nListen=a:1 b:2\n"), &a, &error), 0);
-        ck_assert_int_eq(config_load(temp_write("b.conf", "[Server]\nListen=a:1  b:2\n"), &b, &error), 0);
+        ck_assert_int_eq(config_load(temp_write("a.conf", "[Server]\nListen=a:1 b:2\n"), NULL, &a, &error), 0);
+        ck_assert_int_eq(config_load(temp_write("b.conf", "[Server]\nListen=a:1  b:2\n"), NULL, &b, &error), 0);
         ck_assert_int_eq(config_compare(&a, &b, &fixed, &changed), 0);
         ck_assert_str_eq(fixed, "");
         ck_assert_str_eq(changed, "");
@@ -355,7 +385,7 @@ START_TEST(comparing) {
         free(changed);
         config_deinit(&b);
 
-        ck_assert_int_eq(config_load(temp_write("b.conf", "[Server]\nListen=a:1\nBus=user\nGraceSec=31\nInitialCredit=2M\n"), &b,
+        ck_assert_int_eq(config_load(temp_write("b.conf", "[Server]\nListen=a:1\nBus=user\nGraceSec=31\nInitialCredit=2M\n"), NULL, &b,
                                      &error),
                          0);
         ck_assert_int_eq(config_compare(&a, &b, &fixed, &changed), 0);
@@ -398,4 +428,4 @@ END_TEST
 
 TEST_MAIN_FIXTURE("config", setup, teardown, defaults, everything_set, harmless_oddities, bad_input,
           failure_leaves_the_output_untouched, times, addresses, files_that_are_not_there, dropins_of_a_given_file,
-          the_administrator_and_the_vendor, comparing, buses, each_default_is_valid)
+          the_administrator_and_the_vendor, instances, comparing, buses, each_default_is_valid)

@@ -33,7 +33,7 @@ static void teardown(void) {
 static State *open_state(void) {
         State *s = NULL;
         char *error;
-        int r = state_open(temp_path("state"), &s, &error);
+        int r = state_open(temp_path("state"), NULL, &s, &error);
 
         ck_assert_msg(r == 0, "%s", error ? error : strerror(-r));
         return s;

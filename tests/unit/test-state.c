@@ -32,7 +32,7 @@ static int reopen(void) {
         state = state_free(state);
         free(error);
         error = NULL;
-        return state_open(temp_path("state"), &state, &error);
+        return state_open(temp_path("state"), NULL, &state, &error);
 }
 
 static void reopen_well(void) {
@@ -91,7 +91,7 @@ START_TEST(from_nothing) {
 END_TEST
 
 START_TEST(directories_above_are_made) {
-        ck_assert_int_eq(state_open(temp_path("a/b//c/"), &state, &error), 0);
+        ck_assert_int_eq(state_open(temp_path("a/b//c/"), NULL, &state, &error), 0);
         assert_mode("a/b", S_IFDIR | 0700);
         assert_mode("a/b/c/next-id", S_IFREG | 0600);
 }
@@ -313,14 +313,34 @@ START_TEST(the_default_place) {
         char expected[TEMP_PATH_MAX + 64];
 
         ck_assert_int_eq(setenv("STATE_DIRECTORY", temp_path("one"), 1), 0);
-        ck_assert_int_eq(state_open(NULL, &state, &error), 0);
+        ck_assert_int_eq(state_open(NULL, NULL, &state, &error), 0);
         ck_assert_str_eq(state_get_path(state), temp_path("one"));
         state = state_free(state);
 
         snprintf(expected, sizeof(expected), "%s:/nonexistent", temp_path("two"));
         ck_assert_int_eq(setenv("STATE_DIRECTORY", expected, 1), 0);
-        ck_assert_int_eq(state_open(NULL, &state, &error), 0);
+        ck_assert_int_eq(state_open(NULL, NULL, &state, &error), 0);
         ck_assert_str_eq(state_get_path(state), temp_path("two"));
+        state = state_free(state);
+
+        /* systemd has made one for the instance */
+        ck_assert_int_eq(setenv("STATE_DIRECTORY", temp_path("three"), 1), 0);
+        ck_assert_int_eq(state_open(NULL, "alpha", &state, &error), 0);
+        ck_assert_str_eq(state_get_path(state), temp_path("three"));
+        state = state_free(state);
+
+        /* Root's would be the machine's */
+        ck_assert_int_eq(unsetenv("STATE_DIRECTORY"), 0);
+        ck_assert_int_eq(setenv("XDG_STATE_HOME", temp_path("home"), 1), 0);
+        temp_mkdir("home");
+        if (geteuid() == 0) {
+                ck_assert_int_eq(chown(temp_path("home"), 1, 1), 0);
+                ck_assert_int_eq(chmod(temp_directory, 0711), 0);
+                ck_assert_int_eq(seteuid(1), 0);
+        }
+        ck_assert_int_eq(state_open(NULL, "alpha", &state, &error), 0);
+        ck_assert_int_eq(seteuid(getuid()), 0);
+        ck_assert_str_eq(state_get_path(state), temp_path("home/directserver/instances/alpha"));
 }
 END_TEST
 
@@ -331,7 +351,7 @@ static void reserve_and_report(int fd, unsigned process) {
         State *own;
         char *why;
 
-        if (state_open(temp_path("state"), &own, &why) < 0)
+        if (state_open(temp_path("state"), NULL, &own, &why) < 0)
                 _exit(1);
         for (unsigned i = 0; i < N_ROUNDS; i++) {
                 uint64_t n = 1 + (i * 7 + process * 3) % 11, block[2] = { 0, n };
@@ -393,7 +413,7 @@ START_TEST(killed_at_any_time) {
                         State *own;
                         char *why;
 
-                        if (state_open(temp_path("state"), &own, &why) < 0)
+                        if (state_open(temp_path("state"), NULL, &own, &why) < 0)
                                 _exit(1);
                         while (state_reserve_ids(own, 1, &first) == 0 && write(fds[1], &first, sizeof(first)) == sizeof(first))
                                 ;
