@@ -17,6 +17,7 @@ MACROS = {
     "%{_journalcatalogdir}": "*/lib/systemd/catalog", "%{_libdir}": "*/lib*", "%{_libexecdir}": "*/libexec",
     "%{_mandir}": "*/share/man", "%{_prefix}": "*", "%{_sysconfdir}": "*etc",
     "%{_sysusersdir}": "*/lib/sysusers.d", "%{_unitdir}": "*/lib/systemd/system",
+    "%{_userunitdir}": "*/lib/systemd/user",
 }
 # By a script of its own, which keeps what the administrator wrote (systemd/meson.build)
 BY_SCRIPT = ("%{_sysconfdir}/directserver/directserver.conf",)
