@@ -120,9 +120,10 @@ class Machine:
     def shell(self, text, **keywords):
         return self.run("bash", "-euc", text, **keywords)
 
-    def start(self, *arguments, user=None):
-        """Starts a program whose stdin and stdout are pipes of text. It ends with the machine at the latest."""
-        program = subprocess.Popen(self.command(*arguments, user=user), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def start(self, *arguments, user=None, merge=False):
+        """Starts a program whose stdin and stdout, for `merge` with stderr, are pipes of text. It ends with the machine at the latest."""
+        program = subprocess.Popen(self.command(*arguments, user=user), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT if merge else None, text=True)
         self.undo.callback(end_program, program)
         return program
 
@@ -245,10 +246,12 @@ class MachineTest(unittest.TestCase):
         return machine
 
 
-def main():
+def main(*conditions):
+    """`conditions`: pairs, what must hold and what to say where it does not. Then the test is skipped."""
     for condition, why in ((os.geteuid() == 0, "it needs root"),
                            (os.path.isdir(f"{DIRECTORY}/root"), "run `make system-check`, which prepares what the machines boot from"),
-                           (shutil.which("systemd-nspawn"), "there is no systemd-nspawn")):
+                           (shutil.which("systemd-nspawn"), "there is no systemd-nspawn"),
+                           *conditions):
         if not condition:
             print(f"Skipped: {why}")
             sys.exit(SKIP_STATUS)
