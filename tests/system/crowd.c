@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A crowd of clients that talk all the time, while others do something to their service. Each sends numbered messages to the next one of its
- * process, at a rate that all keep together, and checks what it gets: once, in order, whole. A message carries the time at which it was due,
- * also where it could be sent later only, so the longest delay is the pause that programs have noticed.
+/* A crowd of clients that talk all the time, while others do something to their service. Each sends numbered messages to the next
+ * one of its process, at a rate that all keep together, and checks what it gets: once, in order, whole. A message carries the time
+ * at which it was due, also where it could be sent later only, so the longest delay is the pause that programs have noticed.
  *
  *   crowd --address=ADDRESS [--clients=N] [--processes=N] [--rate=MESSAGES/S] [--size=MAX]
  *
- * It says "ready" when all are connected. To each line on stdin it answers with one line of JSON: the counts so far, and the longest delay since
- * the answer before. At the end of stdin it sends no more, waits until all has arrived and all senders know, and ends with a last line. What
- * must not be is said on stderr, and is its exit status. */
+ * It says "ready" when all are connected. To each line on stdin it answers with one line of JSON: the counts so far, and the
+ * longest delay since the answer before. At the end of stdin it sends no more, waits until all has arrived and all senders know,
+ * and ends with a last line. What must not be is said on stderr, and is its exit status. */
 
 #include <err.h>
 #include <errno.h>
@@ -191,7 +191,9 @@ static void send_due(void) {
 }
 
 static bool is_settled(void) {
-        return atomic_load(&counts->delivered) == atomic_load(&counts->sent) && atomic_load(&counts->received) == atomic_load(&counts->sent);
+        uint64_t sent = atomic_load(&counts->sent);
+
+        return atomic_load(&counts->delivered) == sent && atomic_load(&counts->received) == sent;
 }
 
 static void client_start(Client *client, uint32_t number, int epoll_fd) {
@@ -228,7 +230,7 @@ static void run_process(uint32_t first, uint32_t n) {
                         uint64_t ticks;
 
                         if (client) {
-                                check(client, "process", direct_process(client->handle)); /* more of it comes by the next epoll_wait() */
+                                check(client, "process", direct_process(client->handle)); /* the next round has the rest */
                                 continue;
                         }
                         (void) !read(timer_fd, &ticks, sizeof(ticks));

@@ -58,7 +58,7 @@ class Crowds:
 
     def report(self):
         reports = [crowd.report() for crowd in self.all]
-        return {name: max(r[name] for r in reports) if name == "longest_ms" else sum(r[name] for r in reports) for name in reports[0]}
+        return {name: (max if name == "longest_ms" else sum)(r[name] for r in reports) for name in reports[0]}
 
     def wait_for_traffic(self, test):
         """Until as many messages have arrived as there are clients, counted from now. Returns the longest delay since the last

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Machines that run a real systemd: containers of systemd-nspawn over a root file system that is only read, so each begins as a fresh
-installation and leaves nothing behind. `make system-check` prepares that root file system and the packages, and says where they are:
+"""Machines that run a real systemd: containers of systemd-nspawn over a root file system that is only read, so each begins as a
+fresh installation and leaves nothing behind. `make system-check` prepares that root file system and the packages, and says where:
 
 SYSTEM_DIRECTORY   root/: what machines boot from; packages/ and before/: the Debian packages of this commit and of the one before
 SYSTEM_PROGRAMS    the directory of the programs that are made for these tests
@@ -102,10 +102,11 @@ class Machine:
 
     def command(self, *arguments, user=None):
         """What runs `arguments` in the machine"""
-        enter = ["nsenter", "--target", str(self.leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wdns=/"]
+        enter = ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root",
+                 "--wdns=/"]
         if user is not None:
             enter += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-        return [*enter, "env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root",
+        return [*enter, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root",
                 "DEBIAN_FRONTEND=noninteractive", *arguments]
 
     def run(self, *arguments, user=None, status=0, stdin="", seconds=SECONDS):
@@ -113,7 +114,8 @@ class Machine:
         done = subprocess.run(self.command(*arguments, user=user), input=stdin, capture_output=True, text=True, timeout=seconds,
                               check=False)
         if status is not None and done.returncode != status:
-            raise Failure(f"{self.name}: {' '.join(arguments)}: status {done.returncode}, not {status}\n{done.stdout}{done.stderr}")
+            raise Failure(f"{self.name}: {' '.join(arguments)}: status {done.returncode}, not {status}\n"
+                          f"{done.stdout}{done.stderr}")
         self.errors = done.stderr
         return done.stdout
 
@@ -121,7 +123,8 @@ class Machine:
         return self.run("bash", "-euc", text, **keywords)
 
     def start(self, *arguments, user=None, merge=False):
-        """Starts a program whose stdin and stdout, for `merge` with stderr, are pipes of text. It ends with the machine at the latest."""
+        """Starts a program whose stdin and stdout, for `merge` with stderr, are pipes of text. It ends with the machine at the
+        latest."""
         program = subprocess.Popen(self.command(*arguments, user=user), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT if merge else None, text=True)
         self.undo.callback(end_program, program)
@@ -249,7 +252,7 @@ class MachineTest(unittest.TestCase):
 def main(*conditions):
     """`conditions`: pairs, what must hold and what to say where it does not. Then the test is skipped."""
     for condition, why in ((os.geteuid() == 0, "it needs root"),
-                           (os.path.isdir(f"{DIRECTORY}/root"), "run `make system-check`, which prepares what the machines boot from"),
+                           (os.path.isdir(f"{DIRECTORY}/root"), "run `make system-check`, which prepares what they boot from"),
                            (shutil.which("systemd-nspawn"), "there is no systemd-nspawn"),
                            *conditions):
         if not condition:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the packages make of a machine that has never seen them, what a user meets there who does as README says, and that nothing is left
-when they are purged."""
+"""What the packages make of a machine that has never seen them, what a user meets there who does as README says, and that nothing
+is left when they are purged."""
 
 import os
 import re
@@ -40,7 +40,7 @@ class Install(machine.MachineTest):
         self.assertEqual(self.machine.systemctl("is-enabled", machine.UNIT, "directserver.socket"), "enabled\nenabled")
         self.assertEqual(self.machine.show("NRestarts"), "0")
         self.assertEqual(self.machine.systemctl("is-system-running"), "running")
-        # The bus reads the policy as soon as it is unpacked, which is before a package can make the user; and again when it has been made
+        # The bus reads the policy as soon as it is unpacked, which is before a package can make the user; and again afterwards
         bad = {entry["MESSAGE"] for entry in self.machine.journal("-p", "warning", "--boot")
                if re.search("directserver|directclient", str(entry))}
         self.assertLessEqual(bad, {'Unknown username "directserver" in message bus configuration file'})
@@ -94,7 +94,8 @@ class Install(machine.MachineTest):
 
         self.machine.run("apt-get", "purge", "-qy", *ALL)
         self.assertEqual(self.files() ^ before, set())
-        for path in ("/run/directserver", "/var/lib/directserver", "/etc/systemd/system/multi-user.target.wants/directserver.service"):
+        for path in ("/run/directserver", "/var/lib/directserver",
+                     "/etc/systemd/system/multi-user.target.wants/directserver.service"):
             self.assertFalse(self.machine.exists(path), path)
         self.assertEqual(self.machine.run("systemctl", "list-unit-files", "--no-legend", "directserver*", status=None), "")
         self.assertEqual(self.machine.systemctl("is-system-running"), "running")

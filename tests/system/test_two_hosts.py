@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Two machines with a network between them: a service on one, opened to that network as directserver(8) says, and a client on each."""
+"""Two machines with a network between them: a service on one, opened to that network as directserver(8) says, and a client on
+each."""
 
 import os
 import subprocess
