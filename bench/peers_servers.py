@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The servers that are compared: how each is started on a loopback port, in its ordinary configuration, with a private directory, and
+what its version is. What differs from its defaults stands here, and why."""
+
+import getpass
+import glob
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+START_SEC = 30
+
+
+class CannotStart(Exception):
+    pass
+
+
+def free_port():
+    """For servers that can't choose one themselves and say which"""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def first_line(command, environment, pattern):
+    try:
+        output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30, text=True).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return "?"
+    found = re.search(pattern, output)
+    return found[1] if found else "?"
+
+
+class Places:
+    """Where programs are: of the build, and of the peers, unpacked or installed"""
+
+    def __init__(self, build, peers):
+        self.build, self.peers = build, peers
+        self.environment = dict(os.environ)
+        self.environment["PATH"] = os.pathsep.join(
+            [f"{peers}/usr/sbin", f"{peers}/usr/bin", self.environment.get("PATH", "/usr/bin:/bin"), "/usr/sbin"])
+        libraries = glob.glob(f"{peers}/usr/lib/*-linux-*") + glob.glob(f"{peers}/lib/*-linux-*")
+        self.environment["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
+
+    def find(self, command):
+        return shutil.which(command, path=self.environment["PATH"])
+
+
+class Server:
+    """One that runs: a process, its ports and its private directory"""
+
+    name = ""
+    keep = False  # it takes long to start, so one does for all workloads
+
+    def __init__(self, places, directory):
+        self.places, self.directory = places, directory
+        self.process, self.ports, self.pid = None, [], 0
+        os.makedirs(directory, exist_ok=True)
+        self.log_path = os.path.join(directory, "log")
+
+    @classmethod
+    def version(cls, places):
+        """None if it is not here"""
+        raise NotImplementedError
+
+    def command(self, workload):
+        """Writes what configuration it needs, and chooses its ports"""
+        raise NotImplementedError
+
+    def start(self, workload):
+        command = self.command(workload)
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
+                                            env=self.environment(), start_new_session=True)
+        self.pid = self.process.pid
+
+    def environment(self):
+        return self.places.environment
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def wait_ready(self):
+        deadline = time.monotonic() + START_SEC
+        while not self.is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise CannotStart(f"{self.name} did not start:\n{self.log()[-2000:]}")
+            time.sleep(0.01)
+
+    def is_ready(self):
+        for port in self.ports:
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", port)) != 0:
+                    return False
+        return True
+
+    def target(self):
+        return ":".join([self.name, str(self.pid)] + [str(port) for port in self.ports])
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Ours(Server):
+    """Says where it listens"""
+
+    def is_ready(self):
+        found = re.search(r"Listening on 127\.0\.0\.1:(\d+)\n", self.log())
+        if found:
+            self.ports = [int(found[1])]
+        return bool(found)
+
+
+class Direct(Ours):
+    name = "direct"
+
+    @classmethod
+    def version(cls, places):
+        return first_line([f"{places.build}/service/directserver", "--version"], places.environment, r"(\d\S*)")
+
+    def command(self, workload):
+        path = os.path.join(self.directory, "directserver.conf")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("[Server]\nPingIntervalSec=1h\n")  # none between the messages that are counted
+        return [f"{self.places.build}/service/directserver", f"--config={path}", f"--state-directory={self.directory}/state", "--bus=none",
+                "--listen=127.0.0.1:0"]
+
+
+class Relay(Ours):
+    name = "relay"
+
+    @classmethod
+    def version(cls, places):
+        return ""
+
+    def command(self, workload):
+        return [f"{self.places.build}/bench/bench-relay"] + (["--broadcast"] if "--broadcast" in workload.shape else [])
+
+
+class Splice(Ours):
+    name = "splice"
+
+    @classmethod
+    def version(cls, places):
+        return ""
+
+    def command(self, workload):
+        return [f"{self.places.build}/bench/bench-relay-splice"]
+
+
+class Nats(Server):
+    name = "nats"
+
+    @classmethod
+    def version(cls, places):
+        return places.find("nats-server") and first_line(["nats-server", "--version"], places.environment, r"v(\d\S*)")
+
+    def command(self, workload):
+        self.ports = [free_port()]
+        return [self.places.find("nats-server"), "-a", "127.0.0.1", "-p", str(self.ports[0])]
+
+
+class Redis(Server):
+    name = "redis"
+
+    @classmethod
+    def version(cls, places):
+        return places.find("redis-server") and first_line(["redis-server", "--version"], places.environment, r"v=(\S+)")
+
+    def command(self, workload):
+        self.ports = [free_port()]
+        return [self.places.find("redis-server"), "--bind", "127.0.0.1", "--port", str(self.ports[0]), "--dir", self.directory]
+
+
+class Mosquitto(Server):
+    name = "mosquitto"
+
+    @classmethod
+    def version(cls, places):
+        return places.find("mosquitto") and first_line(["mosquitto", "-h"], places.environment, r"version (\S+)")
+
+    def command(self, workload):
+        self.ports = [free_port()]
+        path = os.path.join(self.directory, "mosquitto.conf")
+        with open(path, "w", encoding="utf-8") as file:
+            # All others switch Nagle's algorithm off; and a user of its own is there only where it is installed
+            file.write(f"listener {self.ports[0]} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nuser {getpass.getuser()}\n")
+        return [self.places.find("mosquitto"), "-c", path]
+
+
+class ZeroMQ(Server):
+    name = "zeromq"
+
+    @classmethod
+    def version(cls, places):
+        library = glob.glob(f"{places.peers}/usr/lib/*/libzmq.so.5.*") + glob.glob("/usr/lib/*/libzmq.so.5.*")
+        if not os.path.exists(f"{places.peers}/zmq-broker") or not library:
+            return None
+        return "libzmq " + library[0].rsplit(".so.", 1)[1]
+
+    def command(self, workload):
+        self.ports = [free_port(), free_port()]
+        return [f"{self.places.peers}/zmq-broker", str(self.ports[0]), str(self.ports[1])]
+
+
+ALL = [Direct, Relay, Splice, Nats, Redis, Mosquitto, ZeroMQ]
+
+
+def raise_descriptor_limit():
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

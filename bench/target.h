@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A target is a kind of server under measurement: how a client of it comes and says what it wants to receive, what a message looks like
+ * that is sent, and what it looks like when it arrives. All messages of one size have one size on the wire, so whoever receives need
+ * only count bytes. How the server is started is not said here but in servers.py. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+        TARGET_NAME_SIZE = 6,         /* "c00042": names have one length, so that frames do */
+        TARGET_CLIENTS_MAX = 100000,  /* what fits into it */
+};
+
+typedef struct Server {
+        uint16_t port;
+        uint16_t receive_port; /* where receivers connect; the same, but for ZeroMQ */
+} Server;
+
+typedef struct Client {
+        int fd;         /* for both ways; or what it sends by */
+        int receive_fd; /* the same, but for ZeroMQ */
+        uint32_t index;
+        uint64_t id;    /* that the server gave it, where it does */
+} Client;
+
+#define CLIENT_NULL ((Client) { .fd = -1, .receive_fd = -1 })
+
+/* Bytes that are written; or only counted, if there is no buffer */
+typedef struct Out {
+        uint8_t *data;
+        size_t size;
+} Out;
+
+typedef enum TargetSubject { TARGET_ONE, TARGET_ALL } TargetSubject;
+
+typedef struct Target {
+        const char *name;
+        bool pairs_only;      /* it can't tell one receiver from another */
+        bool no_broadcast;
+        uint32_t in_flight_max; /* messages for one receiver, so that none is dropped, or because more only take longer; 0: any number */
+        bool drops;           /* what a receiver is too slow for */
+        uint64_t message_max; /* what is larger is cut by its senders; 0: nothing is */
+        const char *stray;    /* what may come between two messages, and the answer to that */
+        const char *stray_answer;
+
+        /* All three wait. 0 or a negative errno. `settle` returns when the server knows what the receivers want, if subscribe did
+         * not: `n_subjects` are received of in all. */
+        int (*open)(Client *c, const Server *server);
+        int (*subscribe)(Client *c, TargetSubject subject);
+        int (*settle)(Client *c, uint32_t n_subjects);
+
+        /* One message as `from` sends it, and as `to` receives it (the first that it receives). `to` is NULL for all. */
+        void (*put_sent)(Out *o, const Client *from, const Client *to, size_t size);
+        void (*put_delivered)(Out *o, const Client *from, const Client *to, size_t size);
+} Target;
+
+extern const Target target_amqp, target_direct, target_mqtt, target_nats, target_redis, target_relay, target_splice, target_zmq;
+
+/* NULL if there is none of that name. */
+const Target *target_find(const char *name);
+
+/* For targets */
+int target_connect(uint16_t port, int *ret_fd);
+int target_send(int fd, const void *data, size_t size);
+int target_receive(int fd, void *buffer, size_t size);
+int target_receive_line(int fd, char *line, size_t size);
+/* Sends, and waits for exactly that answer; a mismatch is -EPROTO. */
+int target_exchange(int fd, const Out *question, const void *answer, size_t answer_size);
+
+void target_name(char name[static TARGET_NAME_SIZE + 1], const Client *to);
+
+void out_bytes(Out *o, const void *data, size_t size);
+void out_format(Out *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void out_u8(Out *o, uint8_t value);
+void out_be(Out *o, unsigned n_bytes, uint64_t value);
+/* What the message says: a pattern that does not repeat where frames or buffers do. `offset` is where in the message. */
+void out_payload(Out *o, size_t offset, size_t size);
