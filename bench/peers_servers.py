@@ -5,6 +5,7 @@ what its version is. What differs from its defaults stands here, and why."""
 import getpass
 import glob
 import os
+import random
 import re
 import resource
 import shutil
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import time
 
-START_SEC = 30
+START_SEC = 60
 
 
 class CannotStart(Exception):
@@ -21,10 +22,17 @@ class CannotStart(Exception):
 
 
 def free_port():
-    """For servers that can't choose one themselves and say which"""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """For servers that can't choose one themselves and say which. Not one of those that connections get: whoever asks whether somebody
+    listens there would at times be connected with himself."""
+    while True:
+        port = random.randint(10000, 30000)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def first_line(command, environment, pattern):
@@ -212,7 +220,76 @@ class ZeroMQ(Server):
         return [f"{self.places.peers}/zmq-broker", str(self.ports[0]), str(self.ports[1])]
 
 
-ALL = [Direct, Relay, Splice, Nats, Redis, Mosquitto, ZeroMQ]
+class RabbitMQ(Server):
+    """Its scripts and Erlang's look for each other below /usr, so they are told where they have been unpacked. Names of Erlang's nodes are
+    looked up at a daemon, epmd, which has its own port here and ends with the server."""
+
+    name = "rabbitmq"
+    keep = True
+
+    def __init__(self, places, directory):
+        super().__init__(places, directory)
+        self.epmd = None
+
+    @staticmethod
+    def home(places):
+        return next(iter(glob.glob(f"{places.peers}/usr/lib/rabbitmq/lib/rabbitmq_server-*") +
+                         glob.glob("/usr/lib/rabbitmq/lib/rabbitmq_server-*")), None)
+
+    @staticmethod
+    def erlang(places):
+        """Where its programs are"""
+        return next(iter(glob.glob(f"{places.peers}/usr/lib/erlang/erts-*/bin") + glob.glob("/usr/lib/erlang/erts-*/bin")), None)
+
+    @classmethod
+    def version(cls, places):
+        return cls.home(places).rsplit("-", 1)[1] if cls.home(places) and cls.erlang(places) else None
+
+    def write_erl(self):
+        binaries = self.erlang(self.places)
+        root = os.path.dirname(os.path.dirname(binaries))
+        path = os.path.join(self.directory, "bin", "erl")
+        os.makedirs(os.path.dirname(path))
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"#!/bin/sh\nexport ROOTDIR='{root}' BINDIR='{binaries}' EMU=beam PROGNAME=erl\nexec '{binaries}/erlexec' \"$@\"\n")
+        os.chmod(path, 0o755)
+
+    def command(self, workload):
+        self.ports = [free_port()]
+        self.distribution_port, self.epmd_port = free_port(), free_port()
+        self.write_erl()
+        self.epmd = subprocess.Popen([f"{self.erlang(self.places)}/epmd", "-address", "127.0.0.1", "-port", str(self.epmd_port)],
+                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=super().environment())
+        return [f"{self.home(self.places)}/sbin/rabbitmq-server"]
+
+    def environment(self):
+        environment = dict(super().environment())
+        environment.update({
+            "PATH": os.path.join(self.directory, "bin") + os.pathsep + environment["PATH"],
+            "HOME": self.directory,
+            "ERL_EPMD_PORT": str(self.epmd_port),
+            "RUNNING_UNDER_SYSTEMD": "true",  # so that the script becomes the server, and does not wait for it
+            "RABBITMQ_NODENAME": "bench@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.ports[0]),
+            "RABBITMQ_DIST_PORT": str(self.distribution_port),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_CONFIG_FILE": os.path.join(self.directory, "rabbitmq"),
+            "RABBITMQ_MNESIA_BASE": os.path.join(self.directory, "mnesia"),
+            "RABBITMQ_LOG_BASE": os.path.join(self.directory, "logs"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": os.path.join(self.directory, "plugins"),
+            "RABBITMQ_GENERATED_CONFIG_DIR": os.path.join(self.directory, "generated"),
+        })
+        return environment
+
+    def stop(self):
+        if self.epmd:
+            self.epmd.kill()
+            self.epmd.wait()
+        super().stop()
+
+
+ALL = [Direct, Relay, Splice, Nats, Redis, Mosquitto, ZeroMQ, RabbitMQ]
 
 
 def raise_descriptor_limit():
