@@ -36,7 +36,8 @@ help:
 	@echo 'make nemesis   $(NEMESIS_FAULTS) kills of the service, and then as many resets of links, in an exchange of 20 clients and in a'
 	@echo '               transfer of 8 GiB each; or less: NEMESIS_FAULTS=100'
 	@echo 'make herd      1,000 clients that lose their service at once and come back; or more: HERD=--clients=5000'
-	@echo 'make bench     the benchmarks'
+	@echo 'make bench     what a message costs here, at a bare relay, and at NATS, Redis, Mosquitto, ZeroMQ and RabbitMQ, which are unpacked'
+	@echo '               below $(BUILD)/peers and not installed; QUICK=1: in some minutes; BENCH=--filter=pairs: see BENCH=--help'
 	@echo 'make rpm       the RPM packages of what is committed, into $(BUILD)/rpm/; RPMBUILD=--nocheck: without their tests'
 	@echo 'make abi       write client/libdirectclient.abi anew, and say what has changed (needs abidiff)'
 	@echo 'make install   install below PREFIX=$(PREFIX) (DESTDIR= for packagers)'
@@ -61,6 +62,9 @@ setup-fuzz:
 
 setup-system:
 	@packaging/install-build-deps build deb system
+
+setup-bench:
+	@packaging/install-build-deps build bench
 
 setup-deb:
 	@packaging/install-build-deps build deb
@@ -122,12 +126,12 @@ herd: setup-check all
 	$(BUILD)/tests/nemesis/herd --service=$(BUILD)/service/directserver --within=2000 --local $(HERD)
 	$(BUILD)/tests/nemesis/herd --service=$(BUILD)/service/directserver --within=2000 --term $(HERD)
 
-bench: all
+bench: setup-bench all
+	bench/unpack-peers $(BUILD)/peers
+	$(PYTHON) -B bench/bench-peers.py --build=$(BUILD) $(if $(QUICK),--quick) $(BENCH)
 	@rm -f $(BUILD)/meson-logs/benchmarklog.json
-	@if meson test -C $(BUILD) --no-rebuild --benchmark --list 2>&1 | grep -qx 'No tests defined.'; then \
-	        echo 'There is no benchmark in this tree yet: nothing was measured.' >&2; exit 1; \
-	fi
-	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose --logbase=benchmarklog; r=$$?; $(SUMMARY) $(BUILD)/meson-logs/benchmarklog.json && exit $$r
+	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose --logbase=benchmarklog library; r=$$?; \
+	$(SUMMARY) $(BUILD)/meson-logs/benchmarklog.json && exit $$r
 
 abi: setup-check all
 	$(PYTHON) -B tests/client/abi.py client/libdirectclient.abi client/directclient.h $(BUILD)/client/libdirectclient.so --update
@@ -153,5 +157,5 @@ clean:
 	rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_FUZZ)
 
 .NOTPARALLEL:
-.PHONY: all help setup setup-check setup-asan setup-valgrind setup-fuzz setup-deb setup-rpm setup-system demo check sanitize \
-        system-check valgrind fuzz nemesis herd bench abi install dist deb rpm clean
+.PHONY: all help setup setup-check setup-asan setup-valgrind setup-fuzz setup-bench setup-deb setup-rpm setup-system demo check \
+        sanitize system-check valgrind fuzz nemesis herd bench abi install dist deb rpm clean

@@ -20,30 +20,21 @@ static void close_client(Client *c) {
         *c = CLIENT_NULL;
 }
 
-/* A client that only receives: of two sockets it keeps one. */
-static int open_receiver(const Side *s, Client *c) {
-        int r;
-
-        r = s->target->open(c, &s->server);
-        if (r >= 0)
-                r = s->target->subscribe(c, TARGET_ONE);
-        if (r >= 0 && c->fd != c->receive_fd) {
-                close(c->fd);
-                c->fd = -1;
-        }
-        return r;
-}
-
 static int open_all(const Side *s, Client *clients, unsigned n) {
         Client observer = CLIENT_NULL;
         int r;
 
         observer.index = n;
+        observer.sends = true;
         r = s->target->open(&observer, &s->server);
-        for (unsigned i = 0; r >= 0 && i < n; i++)
-                r = open_receiver(s, &clients[i]);
+        for (unsigned i = 0; r >= 0 && i < n; i++) {
+                clients[i].receives = true;
+                r = s->target->open(&clients[i], &s->server);
+                if (r >= 0)
+                        r = s->target->subscribe(&clients[i], TARGET_ONE);
+        }
         if (r >= 0 && s->target->settle)
-                r = s->target->settle(&observer, n);
+                r = s->target->settle(&observer, TARGET_ONE, n);
         close_client(&observer);
         return r;
 }

@@ -50,6 +50,7 @@ static int open_pair(Scene *s, unsigned i, uint64_t size) {
         p->from = p->to = CLIENT_NULL;
         p->from.index = 2 * i;
         p->to.index = 2 * i + 1;
+        p->from.sends = p->to.receives = true;
         r = s->side->target->open(&p->from, &s->side->server);
         if (r >= 0)
                 r = s->side->target->open(&p->to, &s->side->server);
@@ -75,7 +76,7 @@ static int settle(Scene *s) {
         int r = 0;
 
         for (unsigned i = 0; r >= 0 && s->side->target->settle && i < PAIRS; i++)
-                r = s->side->target->settle(&s->pairs[i].from, PAIRS);
+                r = s->side->target->settle(&s->pairs[i].from, TARGET_ONE, PAIRS);
         return r;
 }
 

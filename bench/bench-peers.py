@@ -9,6 +9,7 @@ and ratios are taken within one round. This starts the servers, and makes a tabl
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,11 @@ class Workload:
         if server.name == "splice":
             return self.shape[0].startswith("--pairs")
         return True
+
+    def options(self):
+        """{name: number}; True for one without a number"""
+        pairs = [option.lstrip("-").partition("=") for option in self.shape]
+        return {name: int(value) if value else True for name, _, value in pairs}
 
     def figure(self):
         """What the goals are about"""
@@ -106,33 +112,32 @@ class Bench:
     def __init__(self, options, places, kinds):
         self.options, self.places, self.kinds = options, places, kinds
         self.directory = tempfile.mkdtemp(prefix="directserver-bench-")
-        self.kept = {}  # servers that take long to start are not started for each workload
+        self.running = {}
 
     def close(self):
-        for server in self.kept.values():
-            server.stop()
+        self.stop(list(self.running))
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def start(self, workload, result):
+        for kind in self.kinds:
+            if workload.fits(kind) and kind.name not in self.running:
+                self.running[kind.name] = server = kind(self.places, os.path.join(self.directory, kind.name))
+                server.start(workload)
         servers = []
         for kind in self.kinds:
             if not workload.fits(kind):
                 continue
-            server = self.kept.get(kind.name)
-            if server is None:
-                server = kind(self.places, os.path.join(self.directory, kind.name))
-                server.start(workload)
-                if kind.keep:
-                    self.kept[kind.name] = server
-            servers.append(server)
-        for server in list(servers):
             try:
-                server.wait_ready()
+                self.running[kind.name].wait_ready()
+                servers.append(self.running[kind.name])
             except peers_servers.CannotStart as error:
                 print(error, file=sys.stderr)
-                result.fail(server.name, "did not start")
-                servers.remove(server)
+                result.fail(kind.name, "did not start")
         return servers
+
+    def stop(self, names):
+        for name in names:
+            self.running.pop(name).stop()
 
     def run(self, workload):
         result = peers_report.Result(workload)
@@ -146,9 +151,7 @@ class Bench:
             if load.returncode != 0:
                 raise subprocess.CalledProcessError(load.returncode, command)
         finally:
-            for server in servers:
-                if server.name not in self.kept:
-                    server.stop()
+            self.stop([name for name, server in self.running.items() if not server.keep or server.name in result.failures])
         return result
 
 
@@ -161,7 +164,7 @@ def parse():
     parser.add_argument("--slice-ms", type=int, metavar="N", help="for how long each time (default: 250, --quick 120)")
     parser.add_argument("--build", default=os.path.join(SOURCE, "../build"), metavar="DIRECTORY")
     parser.add_argument("--peers", metavar="DIRECTORY", help="what unpack-peers has unpacked (default: peers in the build)")
-    parser.add_argument("--output", metavar="DIRECTORY", help="where results.csv, rounds.csv and plots go (default: bench-results in the build)")
+    parser.add_argument("--output", metavar="DIRECTORY", help="where tables, values and plots go (default: bench-results in the build)")
     parser.add_argument("--check", action="store_true", help="fail if a server that drops nothing loses a message, or can't be measured")
     options = parser.parse_args()
     options.rounds = options.rounds or (5 if options.quick else 7)
@@ -174,12 +177,13 @@ def parse():
 
 def main():
     options = parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped then as well
     places = peers_servers.Places(options.build, options.peers)
     peers_servers.raise_descriptor_limit()
     wanted = options.servers.split(",")
     versions = {kind.name: kind.version(places) for kind in peers_servers.ALL if kind.name in wanted}
     kinds = [kind for kind in peers_servers.ALL if versions.get(kind.name) is not None]
-    report = peers_report.Report(options, versions)
+    report = peers_report.Report(options, versions, sys.argv[1:])
     report.head()
     bench = Bench(options, places, kinds)
     results = []

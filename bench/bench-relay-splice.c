@@ -2,7 +2,7 @@
 
 /* The other bare relay: it does not even read the bytes, but has the kernel move them from socket to pipe to socket (splice). Nothing that
  * looks at messages could be so; it shows where the floor is for large ones. It pairs connections in the order in which they come. While a
- * pipe is not empty, its source is not read from. */
+ * pipe is not empty, its source is not read from. Who connects is greeted with a byte. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -80,6 +80,7 @@ static void accept_ends(int epoll_fd, int listen_fd, End *ends, size_t *n_ends) 
                 (*n_ends)++;
                 setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
                 epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
+                send(fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
         }
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* The bare relay: what any program that passes bytes between sockets has to pay. It pairs connections in the order in which
- * they come (the first with the second, …), or passes what one sends to all others (--broadcast). For each ready socket it
+ * they come (the first with the second, …), or passes what one sends to all others (--broadcast); who connects is greeted with a
+ * byte, if asked (--greet), so that a load knows when it is known. For each ready socket it
  * makes one recv into a buffer that all share and one send for each target, of the service's sizes. It parses nothing, counts
  * nothing, and looks at no clock. What a target does not take is kept, and its source is not read from meanwhile: so memory is
  * bounded here as well. */
@@ -38,7 +39,7 @@ struct End {
 typedef struct Relay {
         int listen_fd;
         int epoll_fd;
-        bool broadcast;
+        bool broadcast, greet;
         End *ends;
         size_t n_ends;
         uint8_t buffer[READ_SIZE];
@@ -86,6 +87,8 @@ static void accept_end(Relay *r) {
                 setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
                 event.data.ptr = e;
                 epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, fd, &event);
+                if (r->greet)
+                        send(fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
         }
 }
 
@@ -195,9 +198,12 @@ int main(int argc, char **argv) {
         uint16_t port = 0;
         int r;
 
-        relay.broadcast = argc == 2 && strcmp(argv[1], "--broadcast") == 0;
-        if (argc > 1 && !relay.broadcast) {
-                fprintf(stderr, "usage: %s [--broadcast]\n", argv[0]);
+        for (int i = 1; i < argc; i++) {
+                relay.broadcast |= strcmp(argv[i], "--broadcast") == 0;
+                relay.greet |= strcmp(argv[i], "--greet") == 0;
+        }
+        if (argc > 1 + relay.broadcast + relay.greet) {
+                fprintf(stderr, "usage: %s [--broadcast] [--greet]\n", argv[0]);
                 return EXIT_FAILURE;
         }
         relay.ends = calloc(CONNECTIONS_MAX, sizeof(*relay.ends));

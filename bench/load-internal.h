@@ -10,7 +10,7 @@ enum { ROUND_TRIPS_MAX = 1024 * 1024 };
 typedef struct End {
         Client client;
         struct End *peer;
-        bool leads, receives; /* leads: sends of its own; else it answers, or only receives */
+        bool leads;           /* sends of its own; else it answers, or only receives */
         uint32_t window;      /* as in Workload */
         uint8_t *piece;       /* frames: n_cycle and enough to begin anywhere in them */
         size_t n_cycle;       /* after how many messages its receivers come again */

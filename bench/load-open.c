@@ -65,7 +65,8 @@ static void plan_pairs(Load *l) {
                 e->peer = &l->ends[i ^ 1];
                 e->leads = i % 2 == 0;
                 e->window = w->shape == SHAPE_BUSY ? i < 2 : w->window;
-                e->receives = !e->leads || e->window > 0;
+                e->client.sends = e->leads || e->window > 0;
+                e->client.receives = !e->leads || e->window > 0;
         }
 }
 
@@ -75,7 +76,8 @@ static void plan_ends(Load *l) {
                 l->ends[i].client.index = (uint32_t) i;
                 l->ends[i].n_cycle = l->workload.shape == SHAPE_ALL ? l->workload.n : 1;
                 l->ends[i].leads = i < l->n_leaders;
-                l->ends[i].receives = i >= l->n_leaders;
+                l->ends[i].client.sends = i < l->n_leaders;
+                l->ends[i].client.receives = i >= l->n_leaders;
         }
         if (l->workload.shape == SHAPE_PAIRS || l->workload.shape == SHAPE_BUSY)
                 plan_pairs(l);
@@ -103,18 +105,19 @@ static void choose_sizes(Load *l) {
 
 static int open_ends(Load *l, const Server *server) {
         TargetSubject subject = l->workload.shape == SHAPE_BROADCAST ? TARGET_ALL : TARGET_ONE;
-        uint32_t n_subjects = 0;
+        uint32_t n_receivers = 0;
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < l->n_ends; i++)
                 r = l->target->open(&l->ends[i].client, server);
         for (size_t i = 0; r >= 0 && i < l->n_ends; i++)
-                if (l->ends[i].receives) {
+                if (l->ends[i].client.receives) {
                         r = l->target->subscribe(&l->ends[i].client, subject);
-                        n_subjects++;
+                        n_receivers++;
                 }
         for (size_t i = 0; l->target->settle && r >= 0 && i < l->n_ends; i++)
-                r = l->target->settle(&l->ends[i].client, subject == TARGET_ALL ? 1 : n_subjects);
+                if (l->ends[i].client.sends)
+                        r = l->target->settle(&l->ends[i].client, subject, n_receivers);
         return r;
 }
 
@@ -169,7 +172,7 @@ static int verify_to(const Load *l, const End *e, const Client *to, uint8_t *buf
         if (to)
                 return r < 0 ? r : expect(l, &o, to);
         for (size_t i = 0; r >= 0 && i < l->n_ends; i++)
-                if (l->ends[i].receives)
+                if (l->ends[i].client.receives)
                         r = expect(l, &o, &l->ends[i].client);
         return r;
 }
@@ -182,7 +185,7 @@ static int verify(const Load *l) {
         if (!buffer)
                 return -ENOMEM;
         for (size_t i = 0; r >= 0 && i < l->n_ends; i++)
-                if (l->ends[i].leads || l->ends[i].window > 0)
+                if (l->ends[i].client.sends)
                         r = verify_to(l, &l->ends[i], find_receiver(l, &l->ends[i], 0), buffer);
         free(buffer);
         return r;
@@ -209,7 +212,7 @@ static int prepare(Load *l, const Server *server) {
         for (size_t i = 0; r >= 0 && i < l->n_ends; i++) {
                 End *e = &l->ends[i];
 
-                if (e->leads || e->window > 0)
+                if (e->client.sends)
                         r = make_piece(l, e);
                 if (r >= 0)
                         r = watch(l, e);

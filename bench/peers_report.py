@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is made of the lines that bench-load writes: medians, ratios within rounds, a table, and two files of comma-separated values."""
+"""What is made of the lines that bench-load writes: medians, ratios within rounds, tables, and files of comma-separated values."""
 
 import csv
 import os
 import platform
 import time
 
+import peers_plots
+
 SLICE = ("messages", "lost", "elapsed", "cpu", "user", "system", "p50", "p90", "p99", "p999", "resident", "peak")
 NOT_PEERS = ("direct", "relay", "splice")
+SUMMARY_HEAD = ["", "splice", "relay", "direct", "best peer", "worst peer", "/ relay", "goal", "/ best peer", "goal"]
 DROPPING = ("mosquitto", "zeromq")  # known to, when a receiver is slow
 
 
@@ -118,8 +121,8 @@ def with_goal(ratio, goal):
 
 
 class Report:
-    def __init__(self, options, versions):
-        self.options, self.versions = options, versions
+    def __init__(self, options, versions, arguments):
+        self.options, self.versions, self.arguments = options, versions, arguments
         self.date = time.strftime("%Y-%m-%d %H:%M %Z")
 
     def head_lines(self):
@@ -194,21 +197,38 @@ class Report:
         os.makedirs(self.options.output, exist_ok=True)
         self.write_rounds(results)
         self.write_results(results)
-        print(f"{'':34} {'relay':>7} {'direct':>7} {'best peer':>20} {'worst peer':>22} {'to relay':>8} {'to best':>8}")
-        for result in results:
-            self.print_summary(result)
-        print(f"\n{self.options.output}: results.csv, rounds.csv")
+        table = [SUMMARY_HEAD] + [row for row in map(self.summary_row, results) if row]
+        widths = [max(len(row[k]) for row in table) for k in range(len(SUMMARY_HEAD))]
+        for row in table:
+            print("  ".join([row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]))
+        self.write_summary(table)
+        drawn = peers_plots.draw(self.options.output, results)
+        print(f"\n{self.options.output}: " + ", ".join(["summary.md", "results.csv", "rounds.csv", *drawn]))
 
     @staticmethod
-    def print_summary(result):
+    def summary_row(result):
+        """None where there is no one figure"""
         if result.value("direct") is None:
-            return
-        best, worst = result.best_peer(), result.worst_peer()
-        cells = [f"{number(result.value(name))}" if result.value(name) is not None else "-" for name in ("relay", "direct")]
-        cells += [f"{name} {number(result.value(name))}" if name else "-" for name in (best, worst)]
-        ratios = [f"{result.ratio(name)[1]:.2f}" if result.ratio(name) else "-" for name in ("relay", best)]
-        unit = {"cpu": "", "p50": " (us)", "idle": " (KiB)"}[result.workload.figure()]
-        print(f"{result.workload.name + unit:34} {cells[0]:>7} {cells[1]:>7} {cells[2]:>20} {cells[3]:>22} {ratios[0]:>8} {ratios[1]:>8}")
+            return None
+        best, worst, goals = result.best_peer(), result.worst_peer(), result.workload.goals
+        unit = {"cpu": "", "p50": ", us", "idle": ", KiB each"}[result.workload.figure()]
+        row = [result.workload.name + unit]
+        row += [number(result.value(name)) if result.value(name) is not None else "" for name in ("splice", "relay", "direct")]
+        row += [f"{number(result.value(name))} {name}" if name else "" for name in (best, worst)]
+        for name, goal in (("relay", goals["relay"]), (best, goals["peer"])):
+            ratio = result.ratio(name)
+            row += [f"{ratio[1]:.2f}" if ratio else "", f"{goal:.2f}" if goal else ""]
+        return row
+
+    def write_summary(self, table):
+        """For a page: what it was made with stands above it"""
+        with open(os.path.join(self.options.output, "summary.md"), "w", encoding="utf-8") as file:
+            file.write("`" + " ".join(["bench/bench-peers.py", *self.arguments]) + "`\n\n")
+            file.write("\n".join(self.head_lines()) + "\n\n")
+            file.write("Processor seconds of the server for a million messages, or as the row says; medians, and of the ratios within rounds.\n\n")
+            file.write("| " + " | ".join(table[0]) + " |\n| --- |" + " ---: |" * (len(table[0]) - 1) + "\n")
+            for row in table[1:]:
+                file.write("| " + " | ".join(row) + " |\n")
 
     def write_rounds(self, results):
         with open(os.path.join(self.options.output, "rounds.csv"), "w", encoding="utf-8", newline="") as file:

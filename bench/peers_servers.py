@@ -151,7 +151,7 @@ class Relay(Ours):
         return ""
 
     def command(self, workload):
-        return [f"{self.places.build}/bench/bench-relay"] + (["--broadcast"] if "--broadcast" in workload.shape else [])
+        return [f"{self.places.build}/bench/bench-relay", "--greet"] + (["--broadcast"] if "broadcast" in workload.options() else [])
 
 
 class Splice(Ours):

@@ -9,12 +9,21 @@
 #include "bench/target.h"
 #include "protocol/wire.h"
 
-static int open_relay(Client *c, const Server *server) {
+static int open_connection(Client *c, const Server *server) {
         int r;
 
         r = target_connect(server->port, &c->fd);
         c->receive_fd = c->fd;
         return r;
+}
+
+/* A relay says with a byte that it has seen who connects; what came before would not be passed on to all. */
+static int open_relay(Client *c, const Server *server) {
+        uint8_t greeting;
+        int r;
+
+        r = open_connection(c, server);
+        return r < 0 ? r : target_receive(c->fd, &greeting, sizeof(greeting));
 }
 
 static int say_hello(Client *c) {
@@ -48,7 +57,7 @@ static int say_hello(Client *c) {
 static int open_direct(Client *c, const Server *server) {
         int r;
 
-        r = open_relay(c, server);
+        r = open_connection(c, server);
         return r < 0 ? r : say_hello(c);
 }
 

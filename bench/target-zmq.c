@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* ZeroMQ through its ordinary broker (zmq-broker.c), in ZMTP 3.0. A message begins with its topic. Who sends and receives has two
- * connections, as it has two sockets with libzmq. A publisher hears of each topic that somebody wants. */
+ * connections, as it has two sockets with libzmq. A publisher hears of each topic that somebody wants, once: so that all who want the same
+ * can be waited for, each wants one of its own as well. */
 
 #include <errno.h>
 #include <string.h>
@@ -59,18 +60,25 @@ static int open_socket(uint16_t port, const char *type, int *ret_fd) {
 }
 
 static int open_zmq(Client *c, const Server *server) {
-        int r;
+        int r = 0;
 
-        r = open_socket(server->port, "PUB", &c->fd);
-        return r < 0 ? r : open_socket(server->receive_port, "SUB", &c->receive_fd);
+        if (c->sends)
+                r = open_socket(server->port, "PUB", &c->fd);
+        if (r >= 0 && c->receives)
+                r = open_socket(server->receive_port, "SUB", &c->receive_fd);
+        if (!c->sends)
+                c->fd = c->receive_fd;
+        if (!c->receives)
+                c->receive_fd = c->fd;
+        return r;
 }
 
-static int subscribe(Client *c, TargetSubject subject) {
+static int ask_for(Client *c, const Client *topic) {
         uint8_t data[TOPIC_MESSAGE_SIZE];
         Out o = { .data = data };
         char name[TARGET_NAME_SIZE + 1];
 
-        target_name(name, subject == TARGET_ALL ? NULL : c);
+        target_name(name, topic);
         out_u8(&o, 0);
         out_u8(&o, 1 + TARGET_NAME_SIZE);
         out_u8(&o, 1);
@@ -78,11 +86,19 @@ static int subscribe(Client *c, TargetSubject subject) {
         return target_send(c->receive_fd, o.data, o.size);
 }
 
-static int settle(Client *c, uint32_t n_subjects) {
+static int subscribe(Client *c, TargetSubject subject) {
+        int r = 0;
+
+        if (subject == TARGET_ALL)
+                r = ask_for(c, NULL);
+        return r < 0 ? r : ask_for(c, c);
+}
+
+static int settle(Client *c, TargetSubject subject, uint32_t n_receivers) {
         uint8_t data[TOPIC_MESSAGE_SIZE];
         int r = 0;
 
-        for (uint32_t i = 0; r >= 0 && i < n_subjects; i++)
+        for (uint32_t i = 0; r >= 0 && i < n_receivers + (subject == TARGET_ALL ? 1 : 0); i++)
                 r = target_receive(c->fd, data, sizeof(data));
         return r;
 }

@@ -22,6 +22,7 @@ typedef struct Server {
 typedef struct Client {
         int fd;         /* for both ways; or what it sends by */
         int receive_fd; /* the same, but for ZeroMQ */
+        bool sends, receives;
         uint32_t index;
         uint64_t id;    /* that the server gave it, where it does */
 } Client;
@@ -46,11 +47,11 @@ typedef struct Target {
         const char *stray;    /* what may come between two messages, and the answer to that */
         const char *stray_answer;
 
-        /* All three wait. 0 or a negative errno. `settle` returns when the server knows what the receivers want, if subscribe did
-         * not: `n_subjects` are received of in all. */
+        /* All three wait. 0 or a negative errno. `settle` is for clients that send, and returns when the server knows what the
+         * `n_receivers` want, if subscribe did not. */
         int (*open)(Client *c, const Server *server);
         int (*subscribe)(Client *c, TargetSubject subject);
-        int (*settle)(Client *c, uint32_t n_subjects);
+        int (*settle)(Client *c, TargetSubject subject, uint32_t n_receivers);
 
         /* One message as `from` sends it, and as `to` receives it (the first that it receives). `to` is NULL for all. */
         void (*put_sent)(Out *o, const Client *from, const Client *to, size_t size);
