@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a server keeps for a client that is only there: its own memory (Pss), before and after. What the kernel keeps for a socket is
- * the same for all servers, and is not in it. */
+/* What a server keeps for a client that is only there: its own memory (Pss), before and after. What the kernel keeps for a
+ * socket is the same for all servers, and is not in it. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,11 +22,12 @@ static void close_client(Client *c) {
 
 static int open_all(const Side *s, Client *clients, unsigned n) {
         Client observer = CLIENT_NULL;
-        int r;
+        int r = 0;
 
         observer.index = n;
         observer.sends = true;
-        r = s->target->open(&observer, &s->server);
+        if (s->target->settle)
+                r = s->target->open(&observer, &s->server);
         for (unsigned i = 0; r >= 0 && i < n; i++) {
                 clients[i].receives = true;
                 r = s->target->open(&clients[i], &s->server);
@@ -44,6 +45,8 @@ int measure_idle(const Side *s, unsigned n) {
         Client *clients;
         int r;
 
+        if (s->target->idle_max > 0 && n > s->target->idle_max)
+                n = s->target->idle_max;
         clients = calloc(n, sizeof(*clients));
         if (!clients)
                 return -ENOMEM;
@@ -57,7 +60,7 @@ int measure_idle(const Side *s, unsigned n) {
         if (r >= 0)
                 r = process_get_memory(s->pid, &after);
         if (r >= 0) {
-                printf("idle,%s,%u,%" PRIu64 ",%" PRIu64 "\n", s->target->name, n, before.pss_kib, after.pss_kib);
+                printf("idle,%s,%u,%" PRIu64 ",%" PRIu64 "\n", s->label, n, before.pss_kib, after.pss_kib);
                 fflush(stdout);
         }
         for (unsigned i = 0; i < n; i++)

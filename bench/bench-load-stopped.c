@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A receiver that stops reading for a while: who is disconnected, what is dropped, how much the server grows, and what the other pairs
- * notice. Senders have a steady rate here and not all that there is room for, so that it can be said what was due. What a sender can't get
- * rid of stays due, and is sent when there is room. */
+/* A receiver that stops reading for a while: who is disconnected, what is dropped, how much the server grows, and what the
+ * other pairs notice. Senders have a steady rate here and not all that there is room for, so that it can be said what was due.
+ * What a sender can't get rid of stays due, and is sent when there is room. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -154,10 +154,11 @@ static void go_on(Scene *s, uint64_t until_nsec, uint64_t last_due_nsec, bool st
 
 static void print_scene(const Scene *s, uint64_t before_kib, uint64_t others_due, uint64_t others_received, uint64_t held_back) {
         const Pair *p = &s->pairs[0];
+        uint64_t grown_kib = s->peak_kib > before_kib ? s->peak_kib - before_kib : 0;
 
-        printf("stopped,%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%d,%d,%.3f,%" PRIu64 ",%" PRIu64 "\n", s->side->target->name, s->due,
+        printf("stopped,%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%d,%d,%.3f,%" PRIu64 ",%" PRIu64 "\n", s->side->label, s->due,
                p->sent / s->sent_size, p->received / s->delivered_size, p->to_closed, p->from_closed,
-               (double) others_received / (double) others_due, s->peak_kib > before_kib ? s->peak_kib - before_kib : 0, held_back);
+               (double) others_received / (double) others_due, grown_kib, held_back);
         fflush(stdout);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One workload, at several servers that run already, by turns in rounds of a fraction of a second, so that whatever else the machine does
- * meets all of them. What was measured comes out raw, a line of comma-separated values each; bench-peers starts the servers, and makes
- * tables of it. */
+/* One workload, at several servers that run already, by turns in rounds of a fraction of a second, so that whatever else the
+ * machine does meets all of them. What was measured comes out raw, a line of comma-separated values each; bench-peers starts
+ * the servers, and makes tables of it. */
 
 #include <errno.h>
 #include <getopt.h>
@@ -26,7 +26,7 @@ typedef struct Options {
 } Options;
 
 static void report_failure(const Side *s, const char *what, int error) {
-        printf("failed,%s,%s: %s\n", s->target->name, what, strerror(-error));
+        printf("failed,%s,%s: %s\n", s->label, what, strerror(-error));
         fflush(stdout);
 }
 
@@ -52,6 +52,7 @@ static int run_slice(Side *s, const Options *o, unsigned duration_ms, LoadFigure
 }
 
 static int measure(Side *s, const Options *o, unsigned round) {
+        static const unsigned permilles[] = { 500, 900, 990, 999 };
         ProcessMemory memory;
         ProcessTimes times;
         LoadFigures f;
@@ -62,11 +63,11 @@ static int measure(Side *s, const Options *o, unsigned round) {
                 r = process_get_memory(s->pid, &memory);
         if (r < 0)
                 return r;
-        printf("slice,%s,%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%.1f,%.1f,%.1f,%.1f,%" PRIu64 ",%" PRIu64 "\n",
-               s->target->name, round, f.messages, f.lost, f.elapsed_nsec, times.cpu_nsec, times.user_nsec, times.system_nsec,
-               percentile(f.round_trips_nsec, f.n_round_trips, 500) / 1000.0, percentile(f.round_trips_nsec, f.n_round_trips, 900) / 1000.0,
-               percentile(f.round_trips_nsec, f.n_round_trips, 990) / 1000.0, percentile(f.round_trips_nsec, f.n_round_trips, 999) / 1000.0,
-               memory.resident_kib, memory.peak_kib);
+        printf("slice,%s,%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64, s->label, round, f.messages, f.lost, f.elapsed_nsec);
+        printf(",%" PRIu64 ",%" PRIu64 ",%" PRIu64, times.cpu_nsec, times.user_nsec, times.system_nsec);
+        for (size_t i = 0; i < sizeof(permilles) / sizeof(permilles[0]); i++)
+                printf(",%.1f", percentile(f.round_trips_nsec, f.n_round_trips, permilles[i]) / 1000.0);
+        printf(",%" PRIu64 ",%" PRIu64 "\n", memory.resident_kib, memory.peak_kib);
         fflush(stdout);
         return 0;
 }
@@ -109,7 +110,7 @@ static void run_rounds(Side *sides, size_t n_sides, const Options *o) {
 /* Options */
 
 static int help(const char *program) {
-        printf("%s [OPTION]... TARGET:PID:PORT[:PORT]...\n"
+        printf("%s [OPTION]... TARGET[=LABEL]:PID:PORT[:PORT]...\n"
                "\n"
                "Loads servers that run already, by turns, and writes what they need for it. TARGET is direct,\n"
                "relay, splice, nats, redis, mosquitto, zeromq or rabbitmq; the second PORT is where receivers\n"
@@ -216,14 +217,17 @@ static int parse_side(const char *text, Side *s) {
         char name[32];
         int pid, n;
 
-        n = sscanf(text, "%31[^:]:%d:%" SCNu16 ":%" SCNu16, name, &pid, &s->server.port, &s->server.receive_port);
+        n = sscanf(text, "%31[^:]:%d:%" SCNu16 ":%" SCNu16, s->label, &pid, &s->server.port, &s->server.receive_port);
         if (n == 3)
                 s->server.receive_port = s->server.port;
         s->pid = pid;
+        snprintf(name, sizeof(name), "%.*s", (int) strcspn(s->label, "="), s->label);
+        if (strchr(s->label, '='))
+                memmove(s->label, strchr(s->label, '=') + 1, strlen(strchr(s->label, '=')));
         s->target = n >= 3 ? target_find(name) : NULL;
         if (s->target)
                 return 0;
-        fprintf(stderr, "%s: it is TARGET:PID:PORT[:PORT].\n", text);
+        fprintf(stderr, "%s: it is TARGET[=LABEL]:PID:PORT[:PORT].\n", text);
         return -EINVAL;
 }
 

@@ -9,6 +9,7 @@
 /* One server with its load */
 typedef struct Side {
         const Target *target;
+        char label[32]; /* in what is written */
         Server server;
         pid_t pid;
         Load *load;

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What does a message cost at DirectServer, at its peers, and at a bare relay?
 
-All servers run at the same time, each with the same clients, and bench-load gives them messages by turns in rounds of a fraction of a
-second. The figure that counts is the server's processor time for a million messages: it holds on a machine that does other things as well,
-and ratios are taken within one round. This starts the servers, and makes a table and files of what was measured."""
+All servers run at the same time, each with the same clients, and bench-load gives them messages by turns in rounds of a
+fraction of a second. The figure that counts is the server's processor time for a million messages: it holds on a machine
+that does other things as well, and ratios are taken within one round. This starts the servers, and makes a table and files
+of what was measured."""
 
 import argparse
 import os
@@ -41,7 +42,7 @@ class Workload:
 
     def figure(self):
         """What the goals are about"""
-        return "p50" if "--one-processor" in self.shape else "idle" if self.shape[0].startswith("--idle") else "cpu"
+        return "idle" if "idle" in self.options() else "p50" if self.name.startswith("round trip") else "cpu"
 
 
 def size_name(size):
@@ -56,7 +57,8 @@ def deep(size, pairs, **options):
 
 
 def window(messages, pairs, **options):
-    return Workload(f"128 B, {pairs} pairs, window {messages}", f"--pairs={pairs}", "--size=128", f"--window={messages}", **options)
+    shape = (f"--pairs={pairs}", "--size=128", f"--window={messages}")
+    return Workload(f"128 B, {pairs} pairs, window {messages}", *shape, **options)
 
 
 def broadcast(size, receivers, **options):
@@ -99,8 +101,8 @@ WORKLOADS = [
     broadcast(1024, 10),
     broadcast(1024, 100),
     broadcast(1024, 1000, quick=True, peer=1 / 3),
-    Workload("round trip, 128 B, one processor", "--pairs=1", "--size=128", "--window=1", "--one-processor", quick=True, relay=1.1,
-             peer=0.9),
+    Workload("round trip, 128 B, one processor", "--pairs=1", "--size=128", "--window=1", "--one-processor", quick=True,
+             relay=1.1, peer=0.9),
     Workload("round trip, 128 B, beside 8 deep", "--busy=8", "--size=128"),
     Workload("a receiver stops for 1 s", "--stop-ms=1000", "--size=4096"),
     Workload("a receiver stops for 5 s", "--stop-ms=5000", "--size=4096"),
@@ -111,7 +113,7 @@ WORKLOADS = [
 class Bench:
     def __init__(self, options, places, kinds):
         self.options, self.places, self.kinds = options, places, kinds
-        self.directory = tempfile.mkdtemp(prefix="directserver-bench-")
+        self.directory = tempfile.mkdtemp(prefix="directserver-peers-")
         self.running = {}
 
     def close(self):
@@ -159,18 +161,23 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="some of the workloads, briefly")
     parser.add_argument("--filter", default="", metavar="TEXT", help="only workloads whose name contains TEXT")
-    parser.add_argument("--servers", default=",".join(kind.name for kind in peers_servers.ALL), metavar="NAME,…", help="default: %(default)s")
+    parser.add_argument("--servers", metavar="NAME,…", default=",".join(kind.name for kind in peers_servers.ALL),
+                        help="default: %(default)s")
+    parser.add_argument("--against", metavar="PATH", help="another build of directserver, to see what a change gives")
     parser.add_argument("--rounds", type=int, metavar="N", help="how often each is measured (default: 7, --quick 5)")
     parser.add_argument("--slice-ms", type=int, metavar="N", help="for how long each time (default: 250, --quick 120)")
     parser.add_argument("--build", default=os.path.join(SOURCE, "../build"), metavar="DIRECTORY")
     parser.add_argument("--peers", metavar="DIRECTORY", help="what unpack-peers has unpacked (default: peers in the build)")
-    parser.add_argument("--output", metavar="DIRECTORY", help="where tables, values and plots go (default: bench-results in the build)")
-    parser.add_argument("--check", action="store_true", help="fail if a server that drops nothing loses a message, or can't be measured")
+    parser.add_argument("--output", metavar="DIRECTORY",
+                        help="where tables, values and plots go (default: bench-results in the build)")
+    parser.add_argument("--check", action="store_true",
+                        help="fail if a server that drops nothing loses a message, or can't be measured")
     options = parser.parse_args()
     options.rounds = options.rounds or (5 if options.quick else 7)
     options.slice_ms = options.slice_ms or (120 if options.quick else 250)
     options.build = os.path.realpath(options.build)
     options.peers = os.path.realpath(options.peers or os.path.join(options.build, "peers"))
+    options.against = options.against and os.path.realpath(options.against)
     options.output = options.output or os.path.join(options.build, "bench-results")
     return options
 
@@ -178,9 +185,12 @@ def parse():
 def main():
     options = parse()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped then as well
-    places = peers_servers.Places(options.build, options.peers)
+    places = peers_servers.Places(options.build, options.peers, options.against)
     peers_servers.raise_descriptor_limit()
     wanted = options.servers.split(",")
+    if options.against:
+        peers_servers.ALL.insert(1, peers_servers.Against)
+        wanted.append("against")
     versions = {kind.name: kind.version(places) for kind in peers_servers.ALL if kind.name in wanted}
     kinds = [kind for kind in peers_servers.ALL if versions.get(kind.name) is not None]
     report = peers_report.Report(options, versions, sys.argv[1:])

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The other bare relay: it does not even read the bytes, but has the kernel move them from socket to pipe to socket (splice). Nothing that
- * looks at messages could be so; it shows where the floor is for large ones. It pairs connections in the order in which they come. While a
- * pipe is not empty, its source is not read from. Who connects is greeted with a byte. */
+/* The other bare relay: it does not even read the bytes, but has the kernel move them from socket to pipe to socket (splice).
+ * Nothing that looks at messages could be so; it shows where the floor is for large ones. It pairs connections in the order in
+ * which they come. While a pipe is not empty, its source is not read from. Who connects is greeted with a byte. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 
 enum {
         EVENTS_MAX = 256,
-        PIPE_SIZE = 256 * 1024,
+        PIPE_SIZE = 1024 * 1024, /* the most that an unprivileged process gets; less costs it more with large messages */
         CONNECTIONS_MAX = 16384,
 };
 

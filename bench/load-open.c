@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Builds a load: who its clients are, what they send, and how much of it is on its way. Each way is tried once, and what arrives is compared
- * with what has to, byte by byte, because while something is measured it is only counted. */
+/* Builds a load: who its clients are, what they send, and how much of it is on its way. Each way is tried once, and what
+ * arrives is compared with what has to, byte by byte, because while something is measured it is only counted. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,8 +13,8 @@
 #include "bench/load-internal.h"
 
 enum {
-        /* Deep: what may be on its way for one receiver. It stays below what the kernel gives all sockets together, and below what is kept
-         * for a receiver that is not slow. */
+        /* Deep: what may be on its way for one receiver. It stays below what the kernel gives all sockets together, and below
+         * what is kept for a receiver that is not slow. */
         DEEP_SIZE = 256 * 1024,
         DEEP_TOTAL = 32 * 1024 * 1024,
 
@@ -28,8 +28,7 @@ enum {
         PATIENCE_DROPS_SEC = 1, /* with servers that are known to drop */
 };
 
-void load_put_message(const Target *target, void (*put)(Out *, const Client *, const Client *, size_t), Out *o, const Client *from,
-                      const Client *to, uint64_t size) {
+void load_put_message(const Target *target, TargetPut *put, Out *o, const Client *from, const Client *to, uint64_t size) {
         uint64_t max = target->message_max ? target->message_max : size;
 
         while (size > max) {
@@ -85,12 +84,13 @@ static void plan_ends(Load *l) {
 
 static void choose_sizes(Load *l) {
         const Workload *w = &l->workload;
+        const Client *from = &l->ends[0].client, *to = find_receiver(l, &l->ends[0], 0);
         Out sent = {}, delivered = {};
         size_t n_senders = w->shape == SHAPE_BROADCAST ? 1 : w->n;
         uint64_t deep, frame, piece;
 
-        load_put_message(l->target, l->target->put_sent, &sent, &l->ends[0].client, find_receiver(l, &l->ends[0], 0), w->size);
-        load_put_message(l->target, l->target->put_delivered, &delivered, &l->ends[0].client, find_receiver(l, &l->ends[0], 0), w->size);
+        load_put_message(l->target, l->target->put_sent, &sent, from, to, w->size);
+        load_put_message(l->target, l->target->put_delivered, &delivered, from, to, w->size);
         l->sent_size = sent.size;
         l->delivered_size = delivered.size;
         frame = at_least(sent.size, delivered.size);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The generator has to cost less than the server that it measures. So it makes no message and looks into none: it sends pieces of a buffer
- * that is full of frames, counts bytes, and has the kernel throw away what arrives (MSG_TRUNC). All sockets are watched edge-triggered, so
- * that the epoll set is never changed. How many messages an end may have sent, `allowed`, grows with what has been received; a run is over
- * when it has stopped growing and all that was sent has arrived. That what arrives is what was sent is looked at once, before (load-open.c). */
+/* The generator has to cost less than the server that it measures. So it makes no message and looks into none: it sends pieces
+ * of a buffer that is full of frames, counts bytes, and has the kernel throw away what arrives (MSG_TRUNC). All sockets are
+ * watched edge-triggered, so that the epoll set is never changed. How many messages an end may have sent, `allowed`, grows with
+ * what has been received; a run is over when it has stopped growing and all that was sent has arrived. That what arrives is
+ * what was sent is looked at once, before (load-open.c). */
 
 #include <errno.h>
 #include <stdlib.h>

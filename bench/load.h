@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The load: clients of one server, of any target, and messages between them from preformatted buffers, for a while. One thread. */
+/* The load: clients of one server, of any target, and messages between them, from preformatted buffers. One thread. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,18 +33,17 @@ typedef struct LoadFigures {
 
 typedef struct Load Load;
 
-/* Connects all, and has one message go each way that is used, and compares it byte by byte. 0 or a negative errno: -EPROTO if what arrives is not
- * what was sent. */
+/* Connects all, and has one message go each way that is used, and compares it byte by byte. 0 or a negative errno: -EPROTO if
+ * what arrives is not what was sent. */
 int load_new(const Target *target, const Server *server, const Workload *workload, Load **ret_load);
 Load *load_free(Load *l);
 
-/* Sends for `duration_nsec`, then waits until all has arrived, or nothing has for a while. 0, or a negative errno if a client has lost its
- * connection. */
+/* Sends for `duration_nsec`, then waits until all has arrived, or nothing has for a while. 0, or a negative errno if a client
+ * has lost its connection. */
 int load_run(Load *l, uint64_t duration_nsec, LoadFigures *ret_figures);
 
 /* A message as it is on the wire: `put` is one of the target's two. What is larger than it takes is several. */
-void load_put_message(const Target *target, void (*put)(Out *, const Client *, const Client *, size_t), Out *o, const Client *from,
-                      const Client *to, uint64_t size);
+void load_put_message(const Target *target, TargetPut *put, Out *o, const Client *from, const Client *to, uint64_t size);
 
 /* CLOCK_MONOTONIC */
 uint64_t load_now_nsec(void);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Plots of what a message costs, by gnuplot: against its size, the number of clients, and the fan-out. Each has its data and its script beside
-it, so that it can be drawn anew in another way."""
+"""Plots of what a message costs, by gnuplot: against its size, the number of clients, and the fan-out. Each has its data and
+its script beside it, so that it can be drawn anew in another way."""
 
 import os
 import shutil
@@ -10,7 +10,8 @@ import subprocess
 PLOTS = {
     "cost-by-size": ("8 pairs, deep", "bytes of a message", "size", {"pairs": 8, "window": None}),
     "cost-by-clients": ("128 B, deep", "pairs", "pairs", {"size": 128, "window": None}),
-    "cost-by-clients-window": ("128 B, one on its way for each pair", "pairs", "pairs", {"size": 128, "window": 1, "one-processor": None}),
+    "cost-by-clients-window": ("128 B, one on its way for each pair", "pairs", "pairs",
+                               {"size": 128, "window": 1, "one-processor": None}),
     "cost-by-fan-out": ("128 B, broadcast", "receivers", "broadcast", {"size": 128}),
 }
 
@@ -43,7 +44,8 @@ def write(directory, name, points):
     with open(os.path.join(directory, f"{name}.tsv"), "w", encoding="utf-8") as file:
         file.write("\t".join(["x", *servers]) + "\n")
         for value in sorted(points):
-            file.write("\t".join([str(value), *(f"{points[value][server]:.4f}" if server in points[value] else "" for server in servers)]) + "\n")
+            cells = [f"{points[value][server]:.4f}" if server in points[value] else "" for server in servers]
+            file.write("\t".join([str(value), *cells]) + "\n")
     with open(os.path.join(directory, f"{name}.gnuplot"), "w", encoding="utf-8") as file:
         file.write(SCRIPT.format(name=name, title=title, x=x, x_column="x", servers=" ".join(servers)))
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is made of the lines that bench-load writes: medians, ratios within rounds, tables, and files of comma-separated values."""
+"""What is made of the lines that bench-load writes: medians, ratios within rounds, tables, and files of comma-separated
+values."""
 
 import csv
 import os
@@ -9,7 +10,7 @@ import time
 import peers_plots
 
 SLICE = ("messages", "lost", "elapsed", "cpu", "user", "system", "p50", "p90", "p99", "p999", "resident", "peak")
-NOT_PEERS = ("direct", "relay", "splice")
+NOT_PEERS = ("direct", "against", "relay", "splice")
 SUMMARY_HEAD = ["", "splice", "relay", "direct", "best peer", "worst peer", "/ relay", "goal", "/ best peer", "goal"]
 DROPPING = ("mosquitto", "zeromq")  # known to, when a receiver is slow
 
@@ -120,6 +121,23 @@ def with_goal(ratio, goal):
     return text + (f" (goal {goal:.2f}{'' if ratio[1] <= goal else ', missed'})" if goal else "")
 
 
+def describe_stopped(one):
+    """Who pays when a receiver stops"""
+    what = []
+    if one["receiver_closed"]:
+        what.append("disconnects the receiver")
+    if one["sender_closed"]:
+        what.append("disconnects the sender")
+    lost = one["sent"] - one["arrived"]
+    if lost > 0:
+        what.append(f"loses {lost / one['sent']:.0%} of what was sent to it")
+    if one["held_back"] > one["due"] / 100:
+        what.append(f"holds the sender back ({one['held_back'] / one['due']:.0%} at the end of the stop)")
+    what.append(f"grows by {one['grown'] / 1024:.1f} MiB")
+    what.append(f"others get {min(one['others'], 1):.0%} meanwhile")
+    return ", ".join(what)
+
+
 class Report:
     def __init__(self, options, versions, arguments):
         self.options, self.versions, self.arguments = options, versions, arguments
@@ -135,16 +153,18 @@ class Report:
 
     def head(self):
         print("\n".join(self.head_lines()))
-        print("s/million: processor seconds of the server for a million messages, user and system, all threads; median [quartiles].\n"
+        print("s/million: processor seconds of the server for a million messages, user and system, all threads;\n"
+              "median [quartiles]. "
               "Ratios: DirectServer over that server, within a round.\n")
 
     def print_result(self, result):
         print(result.workload.name)
         figure = result.workload.figure()
+        trips = any(result.median(name, "p50") > 0 for name in result.servers())
         if result.servers():
-            trips = any(result.median(name, "p50") > 0 for name in result.servers())
             print(f"  {'':10} {'s/million':>9} {'':19} {'user':>5} {'messages/s':>11} {'lost':>7} {'MiB':>6}" +
-                  (f" {'p50 us':>8} {'p99':>8} {'p99.9':>8}" if trips else "") + f" {'ratio' if figure == 'cpu' else 'of p50':>7}")
+                  (f" {'p50 us':>8} {'p99':>8} {'p99.9':>8}" if trips else "") +
+                  f" {'ratio' if figure == 'cpu' else 'of p50':>7}")
         for name in result.servers():
             self.print_slices(result, name, trips)
         for name, one in result.single.items():
@@ -158,7 +178,8 @@ class Report:
     def print_slices(result, name, trips):
         low, median, high = result.spread(name, "cpu_each")
         cpu = result.total(name, "user") + result.total(name, "system")
-        line = (f"  {name:10} {median:9.3f} {f'[{low:.3f} .. {high:.3f}]':19} {result.total(name, 'user') / cpu if cpu else 0:5.0%} "
+        user = result.total(name, "user") / cpu if cpu else 0
+        line = (f"  {name:10} {median:9.3f} {f'[{low:.3f} .. {high:.3f}]':19} {user:5.0%} "
                 f"{result.median(name, 'rate'):11,.0f} {result.total(name, 'lost'):7,.0f} "
                 f"{max(one['peak'] for one in result.slices[name].values()) / 1024:6.1f}")
         if trips:
@@ -170,28 +191,19 @@ class Report:
     def print_single(result, name, one):
         if "idle" in one:
             ratio = result.ratio(name)
-            print(f"  {name:10} {one['idle']:8.2f} KiB each" + (f", ratio {ratio[1]:.2f}" if name != "direct" else ""))
-            return
-        what = []
-        if one["receiver_closed"]:
-            what.append("disconnects the receiver")
-        if one["sender_closed"]:
-            what.append("disconnects the sender")
-        lost = one["sent"] - one["arrived"]
-        if lost > 0:
-            what.append(f"loses {lost / one['sent']:.0%} of what was sent to it")
-        if one["held_back"] > one["due"] / 100:
-            what.append(f"holds the sender back ({one['held_back'] / one['due']:.0%} at the end of the stop)")
-        what.append(f"grows by {one['grown'] / 1024:.1f} MiB")
-        what.append(f"others get {min(one['others'], 1):.0%} meanwhile")
-        print(f"  {name:10} {', '.join(what)}")
+            print(f"  {name:10} {one['idle']:8.2f} KiB each" + (f", ratio {ratio[1]:.2f}" if ratio and name != "direct" else ""))
+        else:
+            print(f"  {name:10} {describe_stopped(one)}")
 
-    def print_ratios(self, result):
+    @staticmethod
+    def print_ratios(result):
         best, goals = result.best_peer(), result.workload.goals
         if result.ratio("relay"):
             print(f"  to the relay: {with_goal(result.ratio('relay'), goals['relay'])}")
         if result.ratio(best):
             print(f"  to the best peer, {best}: {with_goal(result.ratio(best), goals['peer'])}")
+        if result.ratio("against"):
+            print(f"  to the other build: {with_goal(result.ratio('against'), None)}")
 
     def finish(self, results):
         os.makedirs(self.options.output, exist_ok=True)
@@ -199,9 +211,9 @@ class Report:
         self.write_results(results)
         table = [SUMMARY_HEAD] + [row for row in map(self.summary_row, results) if row]
         widths = [max(len(row[k]) for row in table) for k in range(len(SUMMARY_HEAD))]
-        for row in table:
+        for row in table if len(table) > 1 else []:
             print("  ".join([row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]))
-        self.write_summary(table)
+        self.write_summary(table, results)
         drawn = peers_plots.draw(self.options.output, results)
         print(f"\n{self.options.output}: " + ", ".join(["summary.md", "results.csv", "rounds.csv", *drawn]))
 
@@ -220,15 +232,24 @@ class Report:
             row += [f"{ratio[1]:.2f}" if ratio else "", f"{goal:.2f}" if goal else ""]
         return row
 
-    def write_summary(self, table):
+    def write_summary(self, table, results):
         """For a page: what it was made with stands above it"""
         with open(os.path.join(self.options.output, "summary.md"), "w", encoding="utf-8") as file:
             file.write("`" + " ".join(["bench/bench-peers.py", *self.arguments]) + "`\n\n")
             file.write("\n".join(self.head_lines()) + "\n\n")
-            file.write("Processor seconds of the server for a million messages, or as the row says; medians, and of the ratios within rounds.\n\n")
-            file.write("| " + " | ".join(table[0]) + " |\n| --- |" + " ---: |" * (len(table[0]) - 1) + "\n")
-            for row in table[1:]:
-                file.write("| " + " | ".join(row) + " |\n")
+            if len(table) > 1:
+                file.write("Processor seconds of the server for a million messages, or as the row says; medians, and of the\n"
+                           "ratios within rounds.\n\n")
+                file.write("| " + " | ".join(table[0]) + " |\n| --- |" + " ---: |" * (len(table[0]) - 1) + "\n")
+                for row in table[1:]:
+                    file.write("| " + " | ".join(row) + " |\n")
+            for result in results:
+                for name, one in result.single.items():
+                    if "due" in one:
+                        file.write(f"\n* {result.workload.name}, {name}: {describe_stopped(one)}")
+                for name, why in result.failures.items():
+                    file.write(f"\n* {result.workload.name}, {name}: {why}")
+            file.write("\n")
 
     def write_rounds(self, results):
         with open(os.path.join(self.options.output, "rounds.csv"), "w", encoding="utf-8", newline="") as file:
@@ -245,8 +266,9 @@ class Report:
             for line in self.head_lines():
                 file.write(f"# {line}\n")
             out = csv.writer(file)
-            out.writerow(["workload", "server", "s_per_million", "low", "high", "messages_per_s", "p50_us", "p90_us", "p99_us", "p999_us",
-                          "user_s", "system_s", "lost", "resident_kib", "peak_kib", "idle_kib", "ratio", "ratio_low", "ratio_high", "failure"])
+            out.writerow(["workload", "server", "s_per_million", "low", "high", "messages_per_s", "p50_us", "p90_us", "p99_us",
+                          "p999_us", "user_s", "system_s", "lost", "resident_kib", "peak_kib", "idle_kib",
+                          "ratio", "ratio_low", "ratio_high", "failure"])
             for result in results:
                 for name in dict.fromkeys((*result.slices, *result.single, *result.failures)):
                     row = [""] * 14
@@ -256,7 +278,8 @@ class Report:
                         row[3:8] = [f"{result.median(name, figure):.1f}" for figure in figures[1:]]
                         row[8:11] = [f"{result.total(name, 'user') / 1e9:.2f}", f"{result.total(name, 'system') / 1e9:.2f}",
                                      f"{result.total(name, 'lost'):.0f}"]
-                        row[11:13] = [f"{max(one[figure] for one in result.slices[name].values()):.0f}" for figure in ("resident", "peak")]
+                        row[11:13] = [f"{max(one[figure] for one in result.slices[name].values()):.0f}"
+                                      for figure in ("resident", "peak")]
                     if "idle" in result.single.get(name, {}):
                         row[13] = f"{result.single[name]['idle']:.3f}"
                     ratio = result.ratio(name) or ()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The servers that are compared: how each is started on a loopback port, in its ordinary configuration, with a private directory, and
-what its version is. What differs from its defaults stands here, and why."""
+"""The servers that are compared: how each is started on a loopback port, in its ordinary configuration, with a private
+directory, and what its version is. What differs from its defaults stands here, and why."""
 
 import getpass
 import glob
@@ -22,8 +22,8 @@ class CannotStart(Exception):
 
 
 def free_port():
-    """For servers that can't choose one themselves and say which. Not one of those that connections get: whoever asks whether somebody
-    listens there would at times be connected with himself."""
+    """For servers that can't choose one themselves and say which. Not one of those that connections get: whoever asks whether
+    somebody listens there would at times be connected with himself."""
     while True:
         port = random.randint(10000, 30000)
         with socket.socket() as s:
@@ -37,7 +37,8 @@ def free_port():
 
 def first_line(command, environment, pattern):
     try:
-        output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30, text=True).stdout
+        output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30,
+                                text=True).stdout
     except (OSError, subprocess.TimeoutExpired):
         return "?"
     found = re.search(pattern, output)
@@ -47,8 +48,8 @@ def first_line(command, environment, pattern):
 class Places:
     """Where programs are: of the build, and of the peers, unpacked or installed"""
 
-    def __init__(self, build, peers):
-        self.build, self.peers = build, peers
+    def __init__(self, build, peers, against=None):
+        self.build, self.peers, self.against = build, peers, against
         self.environment = dict(os.environ)
         self.environment["PATH"] = os.pathsep.join(
             [f"{peers}/usr/sbin", f"{peers}/usr/bin", self.environment.get("PATH", "/usr/bin:/bin"), "/usr/sbin"])
@@ -63,6 +64,7 @@ class Server:
     """One that runs: a process, its ports and its private directory"""
 
     name = ""
+    protocol = ""  # what bench-load knows it by, if not by its name
     keep = False  # it takes long to start, so one does for all workloads
 
     def __init__(self, places, directory):
@@ -109,7 +111,7 @@ class Server:
         return True
 
     def target(self):
-        return ":".join([self.name, str(self.pid)] + [str(port) for port in self.ports])
+        return ":".join([self.protocol or self.name, str(self.pid)] + [str(port) for port in self.ports])
 
     def stop(self):
         if self.process and self.process.poll() is None:
@@ -132,15 +134,34 @@ class Direct(Ours):
     name = "direct"
 
     @classmethod
+    def path(cls, places):
+        return f"{places.build}/service/directserver"
+
+    @classmethod
     def version(cls, places):
-        return first_line([f"{places.build}/service/directserver", "--version"], places.environment, r"(\d\S*)")
+        return first_line([cls.path(places), "--version"], places.environment, r"(\d\S*)")
 
     def command(self, workload):
         path = os.path.join(self.directory, "directserver.conf")
         with open(path, "w", encoding="utf-8") as file:
             file.write("[Server]\nPingIntervalSec=1h\n")  # none between the messages that are counted
-        return [f"{self.places.build}/service/directserver", f"--config={path}", f"--state-directory={self.directory}/state", "--bus=none",
+        return [self.path(self.places), f"--config={path}", f"--state-directory={self.directory}/state", "--bus=none",
                 "--listen=127.0.0.1:0"]
+
+
+class Against(Direct):
+    """Another build of DirectServer"""
+
+    name = "against"
+    protocol = "direct=against"
+
+    @classmethod
+    def path(cls, places):
+        return places.against
+
+    @classmethod
+    def version(cls, places):
+        return super().version(places) if places.against else None
 
 
 class Relay(Ours):
@@ -151,7 +172,8 @@ class Relay(Ours):
         return ""
 
     def command(self, workload):
-        return [f"{self.places.build}/bench/bench-relay", "--greet"] + (["--broadcast"] if "broadcast" in workload.options() else [])
+        broadcast = ["--broadcast"] if "broadcast" in workload.options() else []
+        return [f"{self.places.build}/bench/bench-relay", "--greet", *broadcast]
 
 
 class Splice(Ours):
@@ -201,7 +223,8 @@ class Mosquitto(Server):
         path = os.path.join(self.directory, "mosquitto.conf")
         with open(path, "w", encoding="utf-8") as file:
             # All others switch Nagle's algorithm off; and a user of its own is there only where it is installed
-            file.write(f"listener {self.ports[0]} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nuser {getpass.getuser()}\n")
+            file.write(f"listener {self.ports[0]} 127.0.0.1\nallow_anonymous true\n"
+                       f"set_tcp_nodelay true\nuser {getpass.getuser()}\n")
         return [self.places.find("mosquitto"), "-c", path]
 
 
@@ -221,8 +244,8 @@ class ZeroMQ(Server):
 
 
 class RabbitMQ(Server):
-    """Its scripts and Erlang's look for each other below /usr, so they are told where they have been unpacked. Names of Erlang's nodes are
-    looked up at a daemon, epmd, which has its own port here and ends with the server."""
+    """Its scripts and Erlang's look for each other below /usr, so they are told where they have been unpacked. Names of
+    Erlang's nodes are looked up at a daemon, epmd, which has its own port here and ends with the server."""
 
     name = "rabbitmq"
     keep = True
@@ -251,15 +274,17 @@ class RabbitMQ(Server):
         path = os.path.join(self.directory, "bin", "erl")
         os.makedirs(os.path.dirname(path))
         with open(path, "w", encoding="utf-8") as file:
-            file.write(f"#!/bin/sh\nexport ROOTDIR='{root}' BINDIR='{binaries}' EMU=beam PROGNAME=erl\nexec '{binaries}/erlexec' \"$@\"\n")
+            file.write(f"#!/bin/sh\nexport ROOTDIR='{root}' BINDIR='{binaries}' EMU=beam PROGNAME=erl\n"
+                       f"exec '{binaries}/erlexec' \"$@\"\n")
         os.chmod(path, 0o755)
 
     def command(self, workload):
         self.ports = [free_port()]
         self.distribution_port, self.epmd_port = free_port(), free_port()
         self.write_erl()
-        self.epmd = subprocess.Popen([f"{self.erlang(self.places)}/epmd", "-address", "127.0.0.1", "-port", str(self.epmd_port)],
-                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=super().environment())
+        epmd = [f"{self.erlang(self.places)}/epmd", "-address", "127.0.0.1", "-port", str(self.epmd_port)]
+        self.epmd = subprocess.Popen(epmd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                     env=super().environment())
         return [f"{self.home(self.places)}/sbin/rabbitmq-server"]
 
     def environment(self):

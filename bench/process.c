@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads /proc. The processor time is the scheduler's (clock_getcpuclockid), to a nanosecond; how much of it was the kernel's is known to a
- * clock tick only. */
+/* Reads /proc. The processor time is the scheduler's (clock_getcpuclockid), to a nanosecond; how much of it was the kernel's is
+ * known to a clock tick only. */
 
 #include <dirent.h>
 #include <errno.h>

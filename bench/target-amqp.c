@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* AMQP 0-9-1: each receiver has an exclusive queue and consumes without acknowledging, which is what RabbitMQ does best. To one receiver
- * through the default exchange, to all through a fanout exchange. */
+/* AMQP 0-9-1: each receiver has an exclusive queue and consumes without acknowledging, which is what RabbitMQ does best. To one
+ * receiver through the default exchange, to all through a fanout exchange. */
 
 #include <errno.h>
 #include <string.h>
@@ -232,6 +232,7 @@ static void put_delivered(Out *o, const Client *from, const Client *to, size_t s
 const Target target_amqp = {
         .name = "rabbitmq",
         .in_flight_max = 100, /* with more a message costs the same, and a round takes long */
+        .idle_max = 1000, /* it takes 10 ms for each that comes */
         .message_max = 128 * 1024 * 1024, /* max_message_size */
         .open = open_amqp,
         .subscribe = subscribe,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* DirectServer, as its own protocol/ puts it. Messages are unreliable frames: acknowledgements are made by client libraries, which are not
- * measured here. The two relays get the same bytes, but for the numbers in them, and change none. */
+/* DirectServer, as its own protocol/ puts it. Messages are unreliable frames: acknowledgements are made by client libraries,
+ * which are not measured here. The two relays get the same bytes, but for the numbers in them, and change none. */
 
 #include <errno.h>
 #include <string.h>
@@ -110,7 +110,6 @@ const Target target_direct = {
 
 const Target target_relay = {
         .name = "relay",
-        .pairs_only = true,
         .open = open_relay,
         .subscribe = subscribe,
         .put_sent = put_sent,
@@ -119,8 +118,6 @@ const Target target_relay = {
 
 const Target target_splice = {
         .name = "splice",
-        .pairs_only = true,
-        .no_broadcast = true,
         .open = open_relay,
         .subscribe = subscribe,
         .put_sent = put_sent,

@@ -24,7 +24,7 @@ static int wait_pong(Client *c) {
 }
 
 static int open_nats(Client *c, const Server *server) {
-        static const char hello[] = "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"c\",\"version\":\"1\",\"protocol\":1}\r\nPING\r\n";
+        static const char hello[] = "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"c\",\"version\":\"1\"}\r\nPING\r\n";
         int r;
 
         r = target_connect(server->port, &c->fd);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Redis: PUBLISH and SUBSCRIBE. RESP3, which lets a connection do both; and no replies to PUBLISH (CLIENT REPLY OFF), which is what
- * Redis does best: each would be a message of its own to its sender. */
+/* Redis: PUBLISH and SUBSCRIBE. RESP3, which lets a connection do both; and no replies to PUBLISH (CLIENT REPLY OFF), which is
+ * what Redis does best: each would be a message of its own to its sender. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,7 +9,8 @@
 
 #include "bench/target.h"
 
-/* The answer to HELLO 3 is a map of seven; CLIENT REPLY OFF is not answered. To know where the first ends, it is followed by a PING. */
+/* The answer to HELLO 3 is a map of seven; CLIENT REPLY OFF is not answered. To know where the first ends, it is followed by a
+ * PING. */
 static int open_redis(Client *c, const Server *server) {
         static const char hello[] = "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n*1\r\n$4\r\nPING\r\n";
         static const char silence[] = "*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n";

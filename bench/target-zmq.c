@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* ZeroMQ through its ordinary broker (zmq-broker.c), in ZMTP 3.0. A message begins with its topic. Who sends and receives has two
- * connections, as it has two sockets with libzmq. A publisher hears of each topic that somebody wants, once: so that all who want the same
- * can be waited for, each wants one of its own as well. */
+/* ZeroMQ through its ordinary broker (zmq-broker.c), in ZMTP 3.0. A message begins with its topic. Who sends and receives has
+ * two connections, as it has two sockets with libzmq. A publisher hears of each topic that somebody wants, once: so that all
+ * who want the same can be waited for, each wants one of its own as well. */
 
 #include <errno.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A target is a kind of server under measurement: how a client of it comes and says what it wants to receive, what a message looks like
- * that is sent, and what it looks like when it arrives. All messages of one size have one size on the wire, so whoever receives need
- * only count bytes. How the server is started is not said here but in servers.py. */
+/* A target is a kind of server under measurement: how a client of it comes and says what it wants to receive, what a message
+ * looks like that is sent, and what it looks like when it arrives. All messages of one size have one size on the wire, so
+ * whoever receives need only count bytes. How the server is started is not said here but in peers_servers.py. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,14 +37,16 @@ typedef struct Out {
 
 typedef enum TargetSubject { TARGET_ONE, TARGET_ALL } TargetSubject;
 
+/* One message as `from` sends it, or as `to` receives it (the first that it receives). `to` is NULL for all. */
+typedef void TargetPut(Out *o, const Client *from, const Client *to, size_t size);
+
 typedef struct Target {
         const char *name;
-        bool pairs_only;      /* it can't tell one receiver from another */
-        bool no_broadcast;
-        uint32_t in_flight_max; /* messages for one receiver, so that none is dropped, or because more only take longer; 0: any number */
-        bool drops;           /* what a receiver is too slow for */
-        uint64_t message_max; /* what is larger is cut by its senders; 0: nothing is */
-        const char *stray;    /* what may come between two messages, and the answer to that */
+        uint32_t in_flight_max;   /* messages for one receiver: none is dropped, or more only take longer; 0: any */
+        uint32_t idle_max;        /* so many say what an idle one takes, where to connect takes long; 0: any number */
+        uint64_t message_max;     /* what is larger is cut by its senders; 0: nothing is */
+        bool drops;               /* what a receiver is too slow for */
+        const char *stray;        /* what may come between two messages, and the answer to that */
         const char *stray_answer;
 
         /* All three wait. 0 or a negative errno. `settle` is for clients that send, and returns when the server knows what the
@@ -53,9 +55,7 @@ typedef struct Target {
         int (*subscribe)(Client *c, TargetSubject subject);
         int (*settle)(Client *c, TargetSubject subject, uint32_t n_receivers);
 
-        /* One message as `from` sends it, and as `to` receives it (the first that it receives). `to` is NULL for all. */
-        void (*put_sent)(Out *o, const Client *from, const Client *to, size_t size);
-        void (*put_delivered)(Out *o, const Client *from, const Client *to, size_t size);
+        TargetPut *put_sent, *put_delivered;
 } Target;
 
 extern const Target target_amqp, target_direct, target_mqtt, target_nats, target_redis, target_relay, target_splice, target_zmq;

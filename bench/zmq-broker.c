@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* ZeroMQ is a library and has no server. This is the broker that its guide shows for publishers and subscribers: zmq_proxy() between an
- * XSUB and an XPUB socket, all settings left as they are. Built by unpack-peers.
+/* ZeroMQ is a library and has no server. This is the broker that its guide shows for publishers and subscribers: zmq_proxy()
+ * between an XSUB and an XPUB socket, all settings left as they are. Built by unpack-peers.
  *
  *   zmq-broker PUBLISHERS_PORT SUBSCRIBERS_PORT */
 

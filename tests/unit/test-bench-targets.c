@@ -9,8 +9,7 @@
 
 static const Client sender = { .index = 7, .id = 70 }, receiver = { .index = 42, .id = 420 };
 
-static void check_bytes(void (*put)(Out *, const Client *, const Client *, size_t), const Client *to, size_t size, const void *expected,
-                        size_t n) {
+static void check_bytes(TargetPut *put, const Client *to, size_t size, const void *expected, size_t n) {
         uint8_t data[512];
         Out counted = {}, written = { .data = data };
 
@@ -129,5 +128,5 @@ START_TEST(what_a_server_does_not_take_is_several_messages) {
 }
 END_TEST
 
-TEST_MAIN("bench-targets", all_are_found_by_name, nats, redis, mosquitto, zeromq, rabbitmq, direct, direct_cuts_what_is_larger_than_a_frame,
-          what_a_server_does_not_take_is_several_messages)
+TEST_MAIN("bench-targets", all_are_found_by_name, nats, redis, mosquitto, zeromq, rabbitmq, direct,
+          direct_cuts_what_is_larger_than_a_frame, what_a_server_does_not_take_is_several_messages)
