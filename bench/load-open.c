@@ -97,6 +97,8 @@ static void choose_sizes(Load *l) {
         deep = at_least(at_most(DEEP_TOTAL / w->n, DEEP_SIZE) / frame, 2);
         if (l->target->in_flight_max > 0)
                 deep = at_most(deep, l->target->in_flight_max);
+        if (l->target->in_flight_total > 0)
+                deep = at_most(deep, l->target->in_flight_total / w->n);
         l->deep_messages = deep;
         piece = at_least(at_most(PIECES_TOTAL / n_senders, PIECE_SIZE), PIECE_MIN);
         l->piece_size = sent.size * at_least(at_most(piece / sent.size, deep / 2), 1);

@@ -232,6 +232,7 @@ static void put_delivered(Out *o, const Client *from, const Client *to, size_t s
 const Target target_amqp = {
         .name = "rabbitmq",
         .in_flight_max = 100, /* with more a message costs the same, and a round takes long */
+        .in_flight_total = 20000,
         .idle_max = 1000, /* it takes 10 ms for each that comes */
         .message_max = 128 * 1024 * 1024, /* max_message_size */
         .open = open_amqp,

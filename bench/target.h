@@ -43,6 +43,7 @@ typedef void TargetPut(Out *o, const Client *from, const Client *to, size_t size
 typedef struct Target {
         const char *name;
         uint32_t in_flight_max;   /* messages for one receiver: none is dropped, or more only take longer; 0: any */
+        uint32_t in_flight_total; /* the same for all receivers together */
         uint32_t idle_max;        /* so many say what an idle one takes, where to connect takes long; 0: any number */
         uint64_t message_max;     /* what is larger is cut by its senders; 0: nothing is */
         bool drops;               /* what a receiver is too slow for */
