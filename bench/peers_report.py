@@ -107,7 +107,8 @@ def machine():
                 break
     with open("/proc/meminfo", encoding="utf-8") as file:
         mib = int(file.readline().split()[1]) // 1024
-    return f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} x {model}, {mib} MiB"
+    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} x {model}, {mib} MiB, load {load}"
 
 
 def number(value):
@@ -141,11 +142,11 @@ def describe_stopped(one):
 class Report:
     def __init__(self, options, versions, arguments):
         self.options, self.versions, self.arguments = options, versions, arguments
-        self.date = time.strftime("%Y-%m-%d %H:%M %Z")
+        self.begin = f"{time.strftime('%Y-%m-%d %H:%M %Z')}; {machine()}"
 
     def head_lines(self):
         here = ", ".join(f"{name} {version}".strip() for name, version in self.versions.items() if version is not None)
-        lines = [f"{self.date}; {machine()}", f"{here}; {self.options.rounds} rounds of {self.options.slice_ms} ms"]
+        lines = [self.begin, f"{here}; {self.options.rounds} rounds of {self.options.slice_ms} ms"]
         missing = [name for name, version in self.versions.items() if version is None]
         if missing:
             lines.append("Not here, and so not compared: " + ", ".join(missing))
