@@ -53,13 +53,17 @@ def size_name(size):
     return f"{size} B"
 
 
+def pairs_name(pairs):
+    return f"{pairs} pairs" if pairs > 1 else "1 pair"
+
+
 def deep(size, pairs, **options):
-    return Workload(f"{size_name(size)}, {pairs} pairs, deep", f"--pairs={pairs}", f"--size={size}", **options)
+    return Workload(f"{size_name(size)}, {pairs_name(pairs)}, deep", f"--pairs={pairs}", f"--size={size}", **options)
 
 
 def window(messages, pairs, **options):
     shape = (f"--pairs={pairs}", "--size=128", f"--window={messages}")
-    return Workload(f"128 B, {pairs} pairs, window {messages}", *shape, **options)
+    return Workload(f"128 B, {pairs_name(pairs)}, window {messages}", *shape, **options)
 
 
 def broadcast(size, receivers, **options):

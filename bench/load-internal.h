@@ -5,7 +5,10 @@
 
 #include "bench/load.h"
 
-enum { ROUND_TRIPS_MAX = 1024 * 1024 };
+enum {
+        ROUND_TRIPS_MAX = 1024 * 1024,
+        PATIENCE_SEC = 10, /* a busy machine may well give a server no time for some seconds */
+};
 
 typedef struct End {
         Client client;

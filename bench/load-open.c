@@ -24,8 +24,8 @@ enum {
         PIECES_TOTAL = 8 * 1024 * 1024, /* stays in the caches: a sender has just made what it sends */
 
         VERIFY_MAX = 16 * 1024, /* fits into any socket's buffers, so that nobody has to read meanwhile */
-        PATIENCE_SEC = 10,
-        PATIENCE_DROPS_SEC = 1, /* with servers that are known to drop */
+        PATIENCE_DROPS_SEC = 1,           /* with servers that are known to drop */
+        PATIENCE_DROPS_MAX = 1024 * 1024, /* and messages that they do not take longer than that for, themselves */
 };
 
 void load_put_message(const Target *target, TargetPut *put, Out *o, const Client *from, const Client *to, uint64_t size) {
@@ -102,7 +102,7 @@ static void choose_sizes(Load *l) {
         l->deep_messages = deep;
         piece = at_least(at_most(PIECES_TOTAL / n_senders, PIECE_SIZE), PIECE_MIN);
         l->piece_size = sent.size * at_least(at_most(piece / sent.size, deep / 2), 1);
-        l->patience = l->target->drops ? PATIENCE_DROPS_SEC : PATIENCE_SEC;
+        l->patience = l->target->drops && w->size <= PATIENCE_DROPS_MAX ? PATIENCE_DROPS_SEC : PATIENCE_SEC;
 }
 
 static int open_ends(Load *l, const Server *server) {

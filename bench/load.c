@@ -217,10 +217,10 @@ static int turn(Load *l, uint64_t end, unsigned *n_silent) {
                 r = dispatch(l, &events[i]);
         l->stopping = load_now_nsec() >= end;
         *n_silent = n == 0 ? *n_silent + 1 : 0;
-        if (*n_silent < l->patience)
+        if (*n_silent == 0 || *n_silent < (all_sent(l) ? l->patience : PATIENCE_SEC))
                 return r;
+        l->silent_nsec += (uint64_t) LOST_MS * 1000000 * *n_silent;
         *n_silent = 0;
-        l->silent_nsec += (uint64_t) LOST_MS * 1000000 * l->patience;
         return settle_loss(l);
 }
 
