@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A crowd of clients that talk all the time, while others do something to their service. Each sends numbered messages to the next
- * one of its process, at a rate that all keep together, and checks what it gets: once, in order, whole. A message carries the time
+ * one of its process, at a rate that all keep together, and checks what it gets: once, in order, whole. A message has the time
  * at which it was due, also where it could be sent later only, so the longest delay is the pause that programs have noticed.
  *
  *   crowd --address=ADDRESS [--clients=N] [--processes=N] [--rate=MESSAGES/S] [--size=MAX]
