@@ -321,6 +321,7 @@ static void tell_loss(StateLoss loss, const char *path) {
                 [STATE_LOSS_MISSING] = "it has no file that says who may",
                 [STATE_LOSS_DAMAGED] = "its file that says who may is damaged",
                 [STATE_LOSS_MACHINE] = "this machine was started again, and what the service had written last may be lost",
+                [STATE_LOSS_KEY] = "the key of its resume tokens was another one",
                 [STATE_LOSS_SHARED] = "another service uses it",
         };
 
@@ -336,6 +337,8 @@ static int open_state(Server *s, const Options *options) {
         if (r < 0)
                 return log_error(r, "%s%s", error ? "" : "Can't open the state directory: ", error ? error : strerror(-r));
         tell_loss(state_get_loss(s->state), state_get_path(s->state));
+        if (state_has_credential(s->state))
+                log_info("The key of the resume tokens is the credential " STATE_KEY_CREDENTIAL ".");
         return 0;
 }
 

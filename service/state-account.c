@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The first line of the file says when it counts, "boot=" and the id of the boot of this machine; "+FIRST-LAST" lines say which
- * ids may resume, "-FIRST-LAST" lines which no more. Lines are appended; when they have become many more than what they come to,
+/* The first line of the file says when it counts, "boot=" and the id of the boot of this machine, the second, "key=", with which key
+ * the tokens of clients were made; "+FIRST-LAST" lines say which ids may resume, "-FIRST-LAST" lines which no more. Lines are appended; when they have become many more than what they come to,
  * the file is written anew. So an end costs a few bytes, and the file has about a line for each client that is there.
  *
  * What is appended outlives this process as soon as write() has returned, and the machine only when the kernel has taken it to
@@ -22,6 +22,7 @@
 #include "service/state-file.h"
 
 #define ACCOUNT_CLOSED "closed" /* instead of a boot */
+#define ACCOUNT_KEY "key="
 #define ACCOUNT_BOOT_FILE "/proc/sys/kernel/random/boot_id"
 
 enum {
@@ -96,9 +97,18 @@ static bool is_current(const char *boot, size_t n) {
                (n > 0 && n == strlen(now) && memcmp(boot, now, n) == 0);
 }
 
-static int parse(const char *text, size_t n, IdRanges *ret, StateLoss *ret_loss) {
+/* A file of a service that knew of no other keys has no such line. Returns what follows it, or NULL: it is another key. */
+static const char *skip_key(const char *p, const char *end, const char *mark) {
+        const size_t n_word = strlen(ACCOUNT_KEY), n = n_word + strlen(mark);
+
+        if ((size_t) (end - p) < n_word || memcmp(p, ACCOUNT_KEY, n_word) != 0)
+                return p;
+        return (size_t) (end - p) > n && memcmp(p + n_word, mark, n - n_word) == 0 && p[n] == '\n' ? p + n + 1 : NULL;
+}
+
+static int parse(const char *text, size_t n, const char *mark, IdRanges *ret, StateLoss *ret_loss) {
         static const char key[] = "boot=";
-        const char *newline = memchr(text, '\n', n), *boot = text + sizeof(key) - 1, *end;
+        const char *newline = memchr(text, '\n', n), *boot = text + sizeof(key) - 1, *end, *p;
 
         if (!newline || newline < boot || memcmp(text, key, sizeof(key) - 1) != 0)
                 return -EUCLEAN;
@@ -108,7 +118,12 @@ static int parse(const char *text, size_t n, IdRanges *ret, StateLoss *ret_loss)
         }
         /* What is behind the last whole line was being written when its writer was killed, so nobody was told. */
         end = memrchr(text, '\n', n);
-        return parse_lines(newline + 1, end + 1, ret);
+        p = skip_key(newline + 1, end + 1, mark);
+        if (!p) {
+                *ret_loss = STATE_LOSS_KEY;
+                return 0;
+        }
+        return parse_lines(p, end + 1, ret);
 }
 
 static void free_text(char **text) {
@@ -133,7 +148,7 @@ static int load(StateAccount *a, StateLoss *ret_loss) {
         n = state_file_read(a->dirfd, STATE_ACCOUNT_FILE, false, (uint8_t *) text, (size_t) st.st_size);
         if (n < 0)
                 return (int) n;
-        r = parse(text, (size_t) n, &a->resumable, ret_loss);
+        r = parse(text, (size_t) n, a->mark, &a->resumable, ret_loss);
         if (r == -EUCLEAN)
                 *ret_loss = STATE_LOSS_DAMAGED;
         if (*ret_loss != STATE_LOSS_NONE)
@@ -166,10 +181,10 @@ static int write_whole(StateAccount *a, const char *boot, ReplaceFunction replac
         size_t n = 0;
         int r;
 
-        text = malloc(sizeof("boot=\n") + ACCOUNT_BOOT_MAX + a->resumable.n * ACCOUNT_LINE_MAX + 1);
+        text = malloc(sizeof("boot=\n" ACCOUNT_KEY "\n") + ACCOUNT_BOOT_MAX + STATE_ACCOUNT_MARK_SIZE + a->resumable.n * ACCOUNT_LINE_MAX + 1);
         if (!text)
                 return -ENOMEM;
-        n += (size_t) sprintf(text, "boot=%s\n", boot);
+        n += (size_t) sprintf(text, "boot=%s\n" ACCOUNT_KEY "%s\n", boot, a->mark);
         for (size_t i = 0; i < a->resumable.n; i++)
                 n += print_line(text + n, '+', a->resumable.ranges[i]);
         r = replace(a->dirfd, STATE_ACCOUNT_FILE, text, n);
@@ -247,11 +262,12 @@ void state_account_end(StateAccount *a, IdRange ids) {
 
 /* Beginning and end */
 
-int state_account_open(StateAccount *a, int dirfd, StateLoss *ret_loss) {
+int state_account_open(StateAccount *a, int dirfd, const char *mark, StateLoss *ret_loss) {
         StateLoss loss = STATE_LOSS_NONE;
         int r;
 
         a->dirfd = dirfd;
+        snprintf(a->mark, sizeof(a->mark), "%s", mark);
         r = load(a, &loss);
         /* On the disk before anything happens: a file that says "closed" would be believed after a crash of the machine. */
         if (r >= 0)

@@ -13,12 +13,18 @@ typedef enum StateLoss {
         STATE_LOSS_MISSING, /* there is no account, though there was a service before */
         STATE_LOSS_DAMAGED,
         STATE_LOSS_MACHINE, /* the machine was started again, and not after an orderly end of the service */
+        STATE_LOSS_KEY,     /* their tokens were made with another key */
         STATE_LOSS_SHARED,  /* another service that runs uses the directory, and keeps its account */
 } StateLoss;
+
+enum {
+        STATE_ACCOUNT_MARK_SIZE = 32 + 1, /* hexadecimal digits, terminated */
+};
 
 typedef struct StateAccount {
         int dirfd;          /* borrowed */
         int fd;             /* where to append; -1: there is no file that could be believed */
+        char mark[STATE_ACCOUNT_MARK_SIZE]; /* of the key that those who may resume have their tokens of */
         bool is_kept;       /* false: not by this process; then all below does nothing */
         IdRanges resumable;
         char *text;         /* the lines that are not in the file yet */
@@ -30,8 +36,9 @@ typedef struct StateAccount {
 #define STATE_ACCOUNT_NULL ((StateAccount) { .dirfd = -1, .fd = -1 })
 
 /* Under the lock of the directory. Reads what there is, and makes it an account of this process. What can't be believed is left
- * out: then nobody may resume, which is safe. Returns 0 or a negative errno. */
-int state_account_open(StateAccount *a, int dirfd, StateLoss *ret_loss);
+ * out: then nobody may resume, which is safe. `mark` tells the key from others, and does not give it away. Returns 0 or a negative
+ * errno. */
+int state_account_open(StateAccount *a, int dirfd, const char *mark, StateLoss *ret_loss);
 /* An orderly end: what is in the account then counts also if the machine is started again. */
 void state_account_close(StateAccount *a);
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -15,6 +16,32 @@
 static void close_fd(int *fd) {
         if (*fd >= 0)
                 close(*fd);
+}
+
+int state_file_fail(char **ret_error, int error, const char *format, ...) {
+        va_list ap;
+
+        errno = -error; /* for %m */
+        va_start(ap, format);
+        if (vasprintf(ret_error, format, ap) < 0)
+                *ret_error = NULL;
+        va_end(ap);
+        return *ret_error ? error : -ENOMEM;
+}
+
+int state_file_explain(const char *directory, const char *name, int error, char **ret_error) {
+        switch (error) {
+        case -EPERM:
+                return state_file_fail(ret_error, error,
+                                       "%s/%s is not a plain file of ours that nobody else can change (or, the key, read)",
+                                       directory, name);
+        case -EUCLEAN:
+                return state_file_fail(ret_error, error,
+                                       "%s/%s is damaged; bring it back from a backup, or stop all clients and remove %s",
+                                       directory, name, directory);
+        default:
+                return state_file_fail(ret_error, error, "%s/%s: %m", directory, name);
+        }
 }
 
 int state_file_lock(int fd) {

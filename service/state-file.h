@@ -7,6 +7,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Leaves one line for people in *ret_error and returns `error`. */
+int state_file_fail(char **ret_error, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The same about a file that could not be read or written. */
+int state_file_explain(const char *directory, const char *name, int error, char **ret_error);
+
 /* The directory itself is locked, so a lock never outlives its holder and leaves no file behind. Blocks until it is free. */
 int state_file_lock(int dirfd);
 void state_file_unlockp(const int *dirfd); /* for __attribute__((cleanup)) */

@@ -1,47 +1,46 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A directory with up to three files. "next-id" is one line of text, the first id that nobody has; "resume-key" is 32 bytes from
- * the kernel; "resumable" is the account of who may resume (state-account.c). The object owns the directory's descriptor, which
- * is also what is locked, so a lock never outlives its holder and leaves no file behind. All access goes through that descriptor:
- * a directory that is renamed meanwhile stays the same directory. A second lock, on the key, is held for as long as the object
- * lives, by who keeps the account.
+/* A directory with up to four files. "next-id" is one line of text, the first id that nobody has; "resume-key" is the key of the
+ * tokens, unless that is a credential (state-key.c); "resumable" is the account of who may resume (state-account.c), and
+ * "resumable.lock" is empty. The object owns the directory's descriptor, which is also what is locked for each change, so such a
+ * lock never outlives its holder. All access goes through that descriptor: a directory that is renamed meanwhile stays the same
+ * directory. The lock of the account is held for as long as the object lives, and needs a file that nobody replaces.
  *
- * next-id is made before resume-key. So a key without a counter never comes from a crash of ours; it means that somebody removed
- * the counter, and with it the knowledge which ids were used. */
+ * next-id is made before all others. So a key or a lock without a counter never comes from a crash of ours; it means that somebody
+ * removed the counter, and with it the knowledge which ids were used. */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "service/state-file.h"
 #include "service/state.h"
+#include "service/token.h"
 
 #define STATE_ID_FILE "next-id"
-#define STATE_KEY_FILE "resume-key"
+#define STATE_LOCK_FILE STATE_ACCOUNT_FILE ".lock"
 
 /* Ids are 1 to 2^63-1: bit 63 says group. The counter may rest one above the last. */
 #define STATE_NEXT_ID_MAX (UINT64_C(1) << 63)
 
 enum {
         STATE_ID_TEXT_MAX = sizeof("next-id=9223372036854775808\n") - 1,
-        STATE_READ_MAX = 64, /* more than the counter and the key have, so that one too long is seen to be so */
+        STATE_READ_MAX = 64, /* more than the counter has, so that one too long is seen to be so */
 };
 
 struct State {
         char *path;
         int fd;
-        uint8_t key[STATE_KEY_SIZE];
-        int key_fd;
-        bool is_new; /* the key was made now, so there are no tokens yet */
+        StateKey key;
+        int lock_fd; /* of the account */
+        bool is_new; /* there was no service here before */
         StateAccount account;
         StateLoss loss;
 };
@@ -53,19 +52,6 @@ static void close_fd(int *fd) {
 
 static void free_text(char **text) {
         free(*text);
-}
-
-/* Leaves one line for people in *ret_error and returns `error`. */
-static int fail(char **ret_error, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static int fail(char **ret_error, int error, const char *format, ...) {
-        va_list ap;
-
-        errno = -error; /* for %m */
-        va_start(ap, format);
-        if (vasprintf(ret_error, format, ap) < 0)
-                *ret_error = NULL;
-        va_end(ap);
-        return *ret_error ? error : -ENOMEM;
 }
 
 /* Where the state is */
@@ -135,13 +121,13 @@ static int check_directory(const State *s, char **ret_error) {
         struct stat st;
 
         if (fstat(s->fd, &st) < 0)
-                return fail(ret_error, -errno, "%s: %m", s->path);
+                return state_file_fail(ret_error, -errno, "%s: %m", s->path);
         if (st.st_uid != 0 && st.st_uid != geteuid())
-                return fail(ret_error, -EPERM,
+                return state_file_fail(ret_error, -EPERM,
                             "%s: belongs to user %u, not to us; give another directory with --state-directory=", s->path,
                             (unsigned) st.st_uid);
         if (st.st_mode & (S_IWGRP | S_IWOTH))
-                return fail(ret_error, -EPERM, "%s: others may write to it; run: chmod go-w %s", s->path, s->path);
+                return state_file_fail(ret_error, -EPERM, "%s: others may write to it; run: chmod go-w %s", s->path, s->path);
         return 0;
 }
 
@@ -179,73 +165,54 @@ static int write_next_id(int dirfd, uint64_t next_id) {
 
 /* Opening */
 
-static int explain_file(const State *s, const char *name, int error, char **ret_error) {
-        switch (error) {
-        case -EPERM:
-                return fail(ret_error, error, "%s/%s is not a plain file of ours that nobody else can change (or, the key, read)",
-                            s->path, name);
-        case -EUCLEAN:
-                return fail(ret_error, error, "%s/%s is damaged; bring it back from a backup, or stop all clients and remove %s",
-                            s->path, name, s->path);
-        default:
-                return fail(ret_error, error, "%s/%s: %m", s->path, name);
-        }
+static bool has_file(const State *s, const char *name) {
+        return faccessat(s->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static int load_counter(const State *s, char **ret_error) {
+static int load_counter(State *s, char **ret_error) {
         uint64_t next_id;
         int r = read_next_id(s->fd, &next_id);
 
         if (r != -ENOENT)
-                return r < 0 ? explain_file(s, STATE_ID_FILE, r, ret_error) : 0;
-        if (faccessat(s->fd, STATE_KEY_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-                return fail(ret_error, -EUCLEAN,
+                return r < 0 ? state_file_explain(s->path, STATE_ID_FILE, r, ret_error) : 0;
+        if (has_file(s, STATE_KEY_FILE) || has_file(s, STATE_LOCK_FILE))
+                return state_file_fail(ret_error, -EUCLEAN,
                             "%s/" STATE_ID_FILE " is missing, so nobody knows which ids were used; bring it back from a backup, "
                             "or stop all clients and remove %s",
                             s->path, s->path);
         r = write_next_id(s->fd, 1);
         if (r < 0)
-                return explain_file(s, STATE_ID_FILE, r, ret_error);
+                return state_file_explain(s->path, STATE_ID_FILE, r, ret_error);
+        s->is_new = true;
         sync_parent(s->fd); /* the directory may be one that the service manager made a moment ago */
         return 0;
 }
 
-static int load_key(State *s, char **ret_error) {
-        uint8_t data[STATE_READ_MAX];
-        ssize_t n = state_file_read(s->fd, STATE_KEY_FILE, true, data, sizeof(data));
-        int r;
+/* With another key than the one that they have tokens of, nobody can resume. Nobody should wait for them, then. */
+static void get_key_mark(const State *s, char ret[static STATE_ACCOUNT_MARK_SIZE]) {
+        uint8_t hash[WIRE_TOKEN_SIZE];
 
-        if (n == -ENOENT) {
-                if (getrandom(s->key, sizeof(s->key), 0) != sizeof(s->key))
-                        return fail(ret_error, -errno, "no random numbers from the kernel: %m");
-                s->is_new = true;
-                r = state_file_replace(s->fd, STATE_KEY_FILE, s->key, sizeof(s->key));
-        } else if (n < 0)
-                r = (int) n;
-        else if (n != STATE_KEY_SIZE)
-                r = -EUCLEAN;
-        else {
-                memcpy(s->key, data, sizeof(s->key));
-                r = 0;
-        }
-        explicit_bzero(data, sizeof(data));
-        return r < 0 ? explain_file(s, STATE_KEY_FILE, r, ret_error) : 0;
+        token_make(s->key.bytes, 0, (WireText) { .data = "" }, "account", hash); /* no client has the id 0 */
+        for (size_t i = 0; i < STATE_ACCOUNT_MARK_SIZE / 2; i++)
+                sprintf(ret + 2 * i, "%02x", hash[i]);
 }
 
 static int load_account(State *s, char **ret_error) {
+        char mark[STATE_ACCOUNT_MARK_SIZE];
         int r;
 
-        s->key_fd = openat(s->fd, STATE_KEY_FILE, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-        if (s->key_fd < 0)
-                return explain_file(s, STATE_KEY_FILE, -errno, ret_error);
-        if (flock(s->key_fd, LOCK_EX | LOCK_NB) < 0) {
+        s->lock_fd = openat(s->fd, STATE_LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (s->lock_fd < 0)
+                return state_file_explain(s->path, STATE_LOCK_FILE, -errno, ret_error);
+        if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
                 s->loss = STATE_LOSS_SHARED;
                 return 0;
         }
-        r = state_account_open(&s->account, s->fd, &s->loss);
+        get_key_mark(s, mark);
+        r = state_account_open(&s->account, s->fd, mark, &s->loss);
         if (r < 0)
-                return explain_file(s, STATE_ACCOUNT_FILE, r, ret_error);
-        if (s->is_new)
+                return state_file_explain(s->path, STATE_ACCOUNT_FILE, r, ret_error);
+        if (s->loss == STATE_LOSS_MISSING && s->is_new)
                 s->loss = STATE_LOSS_NONE;
         return 0;
 }
@@ -256,10 +223,11 @@ static int load_files(State *s, char **ret_error) {
 
         r = state_file_lock(locked);
         if (r < 0)
-                return fail(ret_error, r, "%s: can't be locked: %m", s->path);
+                return state_file_fail(ret_error, r, "%s: can't be locked: %m", s->path);
         r = load_counter(s, ret_error);
         if (r >= 0)
-                r = load_key(s, ret_error);
+                r = state_key_load(s->fd, s->path, &s->key, ret_error);
+        s->is_new |= s->key.is_new;
         return r >= 0 ? load_account(s, ret_error) : r;
 }
 
@@ -275,13 +243,13 @@ int state_open(const char *path, const char *instance, State **ret_state, char *
         s = calloc(1, sizeof(*s));
         if (!s)
                 return -ENOMEM;
-        s->fd = s->key_fd = -1;
+        s->fd = s->lock_fd = -1;
         s->account = STATE_ACCOUNT_NULL;
         s->path = path ? strdup(path) : default_path(instance);
         if (!s->path)
                 return -ENOMEM;
         if (!*s->path)
-                return fail(ret_error, -ENOENT,
+                return state_file_fail(ret_error, -ENOENT,
                             "no place for the state: neither $STATE_DIRECTORY, $XDG_STATE_HOME nor $HOME is set; "
                             "give one with --state-directory=");
 
@@ -289,11 +257,11 @@ int state_open(const char *path, const char *instance, State **ret_state, char *
         if (s->fd < 0 && errno == ENOENT) {
                 r = make_directory(s->path);
                 if (r < 0)
-                        return fail(ret_error, r, "%s: can't be made: %m", s->path);
+                        return state_file_fail(ret_error, r, "%s: can't be made: %m", s->path);
                 s->fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         }
         if (s->fd < 0)
-                return fail(ret_error, -errno, "%s: %m", s->path);
+                return state_file_fail(ret_error, -errno, "%s: %m", s->path);
         r = check_directory(s, ret_error);
         if (r < 0)
                 return r;
@@ -310,16 +278,20 @@ State *state_free(State *s) {
         if (!s)
                 return NULL;
         state_account_close(&s->account);
-        close_fd(&s->key_fd);
+        close_fd(&s->lock_fd);
         close_fd(&s->fd);
-        explicit_bzero(s->key, sizeof(s->key));
+        explicit_bzero(&s->key, sizeof(s->key));
         free(s->path);
         free(s);
         return NULL;
 }
 
 const uint8_t *state_get_key(const State *s) {
-        return s->key;
+        return s->key.bytes;
+}
+
+bool state_has_credential(const State *s) {
+        return s->key.is_credential;
 }
 
 const char *state_get_path(const State *s) {

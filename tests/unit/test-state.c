@@ -18,6 +18,7 @@ static char *error;
 
 static void setup(void) {
         temp_directory_make();
+        unsetenv("CREDENTIALS_DIRECTORY");
         state = NULL;
         error = NULL;
 }
@@ -66,13 +67,17 @@ static void assert_mode(const char *name, mode_t mode) {
         ck_assert_uint_eq(st.st_mode, mode);
 }
 
-static void assert_refused(int expected, const char *words) {
+static void assert_refused_for(const char *name, int expected, const char *words) {
         ck_assert_int_eq(reopen(), expected);
         ck_assert_ptr_null(state);
         ck_assert_ptr_nonnull(error);
         ck_assert_msg(strstr(error, words), "\"%s\" lacks \"%s\"", error, words);
-        ck_assert_ptr_nonnull(strstr(error, temp_path("state")));
+        ck_assert_ptr_nonnull(strstr(error, temp_path(name)));
         ck_assert_ptr_null(strchr(error, '\n'));
+}
+
+static void assert_refused(int expected, const char *words) {
+        assert_refused_for("state", expected, words);
 }
 
 START_TEST(from_nothing) {
@@ -81,6 +86,8 @@ START_TEST(from_nothing) {
         assert_mode("state", S_IFDIR | 0700);
         assert_mode("state/next-id", S_IFREG | 0600);
         assert_mode("state/resume-key", S_IFREG | 0600);
+        assert_mode("state/resumable.lock", S_IFREG | 0600);
+        ck_assert(!state_has_credential(state));
         assert_content("state/next-id", "next-id=1\n");
         ck_assert_str_eq(state_get_path(state), temp_path("state"));
         ck_assert_uint_eq(reserve(10), 1);
@@ -202,6 +209,108 @@ START_TEST(a_damaged_key) {
 }
 END_TEST
 
+#define CREDENTIAL "credentials/" STATE_KEY_CREDENTIAL
+
+static void give_credential(char c) {
+        char key[STATE_KEY_SIZE];
+
+        memset(key, c, sizeof(key));
+        temp_write_bytes(CREDENTIAL, key, sizeof(key));
+}
+
+static void use_credentials(void) {
+        temp_mkdir("credentials");
+        ck_assert_int_eq(setenv("CREDENTIALS_DIRECTORY", temp_path("credentials"), 1), 0);
+}
+
+static void reopen_with_credential(char c, StateLoss loss) {
+        reopen_well();
+        ck_assert(state_has_credential(state));
+        for (size_t i = 0; i < STATE_KEY_SIZE; i++)
+                ck_assert_int_eq(state_get_key(state)[i], c);
+        ck_assert_int_eq(state_get_loss(state), loss);
+}
+
+START_TEST(a_credential) {
+        use_credentials();
+        give_credential('a');
+        ck_assert_int_eq(chmod(temp_path(CREDENTIAL), 0440), 0); /* as it is where an access list says who may read it */
+        reopen_with_credential('a', STATE_LOSS_NONE);
+        ck_assert_uint_eq(reserve(5), 1);
+        ck_assert_int_eq(access(temp_path("state/resume-key"), F_OK), -1);
+        reopen_with_credential('a', STATE_LOSS_NONE);
+        ck_assert_uint_eq(state_get_resumable(state)->n, 1);
+
+        /* What nobody reads may be damaged */
+        temp_write("state/resume-key", "short");
+        reopen_with_credential('a', STATE_LOSS_NONE);
+        assert_content("state/resume-key", "short");
+        ck_assert_int_eq(unlink(temp_path("state/resume-key")), 0);
+
+        ck_assert_int_eq(unlink(temp_path("state/next-id")), 0);
+        assert_refused(-EUCLEAN, "next-id is missing");
+}
+END_TEST
+
+/* Nobody can resume after that, and nobody may wait for it. */
+START_TEST(another_key) {
+        reopen_well();
+        ck_assert_uint_eq(reserve(5), 1);
+        use_credentials();
+        give_credential('a');
+        reopen_with_credential('a', STATE_LOSS_KEY);
+        ck_assert_uint_eq(state_get_resumable(state)->n, 0);
+        ck_assert_uint_eq(reserve(5), 6);
+        reopen_with_credential('a', STATE_LOSS_NONE);
+        ck_assert_uint_eq(state_get_resumable(state)->n, 1);
+
+        give_credential('b');
+        reopen_with_credential('b', STATE_LOSS_KEY);
+        ck_assert_uint_eq(reserve(5), 11);
+        ck_assert_int_eq(unlink(temp_path(CREDENTIAL)), 0);
+        reopen_well();
+        ck_assert_int_eq(state_get_loss(state), STATE_LOSS_KEY);
+        ck_assert(!state_has_credential(state));
+        ck_assert_uint_eq(reserve(5), 16);
+
+        ck_assert_int_eq(unlink(temp_path("state/resume-key")), 0); /* and is made anew */
+        reopen_well();
+        ck_assert_int_eq(state_get_loss(state), STATE_LOSS_KEY);
+}
+END_TEST
+
+START_TEST(no_credential) {
+        ck_assert_int_eq(setenv("CREDENTIALS_DIRECTORY", "", 1), 0);
+        reopen_well();
+        ck_assert_int_eq(setenv("CREDENTIALS_DIRECTORY", temp_path("nowhere"), 1), 0);
+        reopen_well();
+        use_credentials();
+        temp_write("credentials/of-another", "");
+        reopen_well();
+        ck_assert(!state_has_credential(state));
+        ck_assert_int_eq(state_get_loss(state), STATE_LOSS_NONE);
+        ck_assert_int_eq(access(temp_path("state/resume-key"), F_OK), 0);
+}
+END_TEST
+
+START_TEST(a_credential_that_is_no_key) {
+        char bytes[3 * STATE_KEY_SIZE] = {};
+
+        use_credentials();
+        for (size_t n = 0; n <= sizeof(bytes); n++) {
+                temp_write_bytes(CREDENTIAL, bytes, n);
+                if (n != STATE_KEY_SIZE)
+                        assert_refused_for(CREDENTIAL, -EUCLEAN, "does not have 32 bytes");
+        }
+        ck_assert_int_eq(access(temp_path("state/resume-key"), F_OK), -1);
+        ck_assert_int_eq(unlink(temp_path(CREDENTIAL)), 0);
+        temp_mkdir(CREDENTIAL);
+        assert_refused_for(CREDENTIAL, -EPERM, "is not a plain file");
+        ck_assert_int_eq(setenv("CREDENTIALS_DIRECTORY", temp_write("file", ""), 1), 0);
+        assert_refused_for("file", -ENOTDIR, "Not a directory");
+}
+END_TEST
+
 /* Each of these is what a crash at some point of a replacement leaves. */
 START_TEST(after_a_crash) {
         reopen_well();
@@ -224,6 +333,7 @@ START_TEST(after_a_crash) {
 
         /* … and before there was anything. */
         ck_assert_int_eq(unlink(temp_path("state/resume-key")), 0);
+        ck_assert_int_eq(unlink(temp_path("state/resumable.lock")), 0);
         ck_assert_int_eq(unlink(temp_path("state/next-id")), 0);
         temp_write("state/next-id.new", "ne");
         reopen_well();
@@ -444,6 +554,6 @@ START_TEST(freeing_nothing) {
 END_TEST
 
 TEST_MAIN_FIXTURE("state", setup, teardown, from_nothing, directories_above_are_made, what_is_kept, the_last_id,
-          a_damaged_counter, a_counter_with_a_zero_byte, a_counter_that_is_gone, a_damaged_key, after_a_crash,
-          a_link_set_as_a_trap, permissions, another_owner, not_a_directory, a_disk_that_is_full, the_default_place,
+          a_damaged_counter, a_counter_with_a_zero_byte, a_counter_that_is_gone, a_damaged_key, a_credential,
+          another_key, no_credential, a_credential_that_is_no_key, after_a_crash, a_link_set_as_a_trap, permissions, another_owner, not_a_directory, a_disk_that_is_full, the_default_place,
           processes_never_overlap, killed_at_any_time, freeing_nothing)
