@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Services beside the main one, each with a name of its own: what may be such a name, and what the service is called on the bus. For the
- * service and for those who call it. */
+/* Services beside the main one, each with a name of its own: what may be such a name, and what the service is called on the
+ * bus. For the service and for those who call it. */
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,8 +11,8 @@
 #include "dbus/names.h"
 
 enum {
-        /* As names of clients. A bus name would have room for 224, and the path of the local socket, /run/directserver/NAME/directserver.sock,
-         * for 71. */
+        /* As names of clients. A bus name would have room for 224, and the path of the local socket,
+         * /run/directserver/NAME/directserver.sock, for 71. */
         INSTANCE_NAME_MAX = 63,
 
         BUS_NAME_SIZE = sizeof BUS_NAME + 1 + INSTANCE_NAME_MAX,

@@ -8,8 +8,8 @@
 #define BUS_PATH "/org/directserver/DirectServer1"
 #define BUS_CLIENT_ROOT BUS_PATH "/client" /* each client is an object below: its id in decimal */
 
-/* All instances (dbus/instance.h) stand in line for this one as well: dbus-broker has no rules for all names that begin alike, and both buses
- * let a message through to who is in line for the name that a rule has. */
+/* All instances (dbus/instance.h) stand in line for this one as well: dbus-broker has no rules for all names that begin alike,
+ * and both buses let a message through to who is in line for the name that a rule has. */
 #define BUS_INSTANCES_NAME "org.directserver.DirectServer1Instances"
 
 #define BUS_MANAGER_INTERFACE BUS_NAME ".Manager"

@@ -20,6 +20,6 @@ int bus_announcer_joined(BusAnnouncer *announcer, uint64_t id);
 int bus_announcer_left(BusAnnouncer *announcer, uint64_t id, const char *name, unsigned reason);
 int bus_announcer_changed(BusAnnouncer *announcer, uint64_t id);
 
-/* Sends signals until none waits, `deadline_usec` (CLOCK_MONOTONIC) has come, or the bus takes no more at present. -ENOMEM: what waits is
- * to be tried again later. */
+/* Sends signals until none waits, `deadline_usec` (CLOCK_MONOTONIC) has come, or the bus takes no more at present. -ENOMEM:
+ * what waits is to be tried again later. */
 int bus_announcer_run(Bus *bus, uint64_t deadline_usec);

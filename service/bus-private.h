@@ -76,12 +76,12 @@ uint64_t bus_now(void); /* CLOCK_MONOTONIC */
 /* To be called when there is something for the announcer or the lister to do. */
 void bus_wake(Bus *bus);
 
-/* Something could not be said: the connection ends soon and is made anew, because that is said to everyone, by the bus. Callers have their
- * answer then, and who keeps a list of the clients makes a new one. */
+/* Something could not be said: the connection ends soon and is made anew, because that is said to everyone, by the bus. Callers
+ * have their answer then, and who keeps a list of the clients makes a new one. */
 void bus_miss(Bus *bus);
 
-/* Replies with one of BUS_E_. Returns 1, as a method handler does that has dealt with its message. sd-bus would do that too, but does not
- * look whether it could. */
+/* Replies with one of BUS_E_. Returns 1, as a method handler does that has dealt with its message. sd-bus would do that too,
+ * but does not look whether it could. */
 int bus_reply_error(Bus *bus, sd_bus_message *call, int e);
 
 /* What sd-bus holds because the bus is slow to take it must not grow without end. */

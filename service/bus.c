@@ -143,7 +143,8 @@ static int on_name_lost(sd_bus_message *signal, void *userdata, sd_bus_error *er
         return 0;
 }
 
-/* sd-bus would close the connection if there were nobody to be told. One policy has both names: what is wrong with it is said of the other. */
+/* sd-bus would close the connection if there were nobody to be told. One policy has both names: what is wrong with it is said
+ * of the other. */
 static int on_instances_name_requested(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         return 0;
 }
@@ -153,7 +154,8 @@ static int bus_request_name(Bus *bus) {
         int r = 0;
 
         if (bus->is_instance)
-                r = sd_bus_request_name_async(bus->sd_bus, NULL, BUS_INSTANCES_NAME, SD_BUS_NAME_QUEUE, on_instances_name_requested, bus);
+                r = sd_bus_request_name_async(bus->sd_bus, NULL, BUS_INSTANCES_NAME, SD_BUS_NAME_QUEUE,
+                                              on_instances_name_requested, bus);
         if (r >= 0)
                 r = sd_bus_request_name_async(bus->sd_bus, NULL, bus->name, SD_BUS_NAME_QUEUE, on_name_requested, bus);
         return r;
@@ -184,9 +186,9 @@ static int list_nothing(sd_bus *sd_bus, const char *prefix, void *userdata, char
         return 0;
 }
 
-/* Where there is no memory for the whole of a table or of a path, sd-bus (252) leaves behind what it has added: of a table entries with a
- * path that it frees, and of a path nodes that it never frees, for which it aborts when the connection ends. So each node is made by itself,
- * and is held by something that goes after the tables. */
+/* Where there is no memory for the whole of a table or of a path, sd-bus (252) leaves behind what it has added: of a table
+ * entries with a path that it frees, and of a path nodes that it never frees, for which it aborts when the connection ends. So
+ * each node is made by itself, and is held by something that goes after the tables. */
 static int bus_hold_paths(Bus *bus) {
         static const char *const paths[] = { "/", "/org", "/org/directserver", BUS_PATH, BUS_CLIENT_ROOT };
         int r = 0;

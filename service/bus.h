@@ -7,8 +7,8 @@
 
 typedef struct Bus Bus;
 
-/* Connects in the background and takes the bus name, that of the main service if `instance` is NULL; while there is no bus or the name is not to be had, it tries again
- * (1 s, doubling to 60 s) and says so once in the log. Never fails for that reason. */
+/* Connects in the background and takes the bus name, that of the main service if `instance` is NULL; while there is no bus or
+ * the name is not to be had, it tries again (1 s, doubling to 60 s) and says so once in the log. Never fails for that reason. */
 int bus_new(sd_event *event, Server *server, BusKind kind, const char *instance, Bus **ret_bus);
 Bus *bus_free(Bus *bus);
 

@@ -419,7 +419,8 @@ static char *default_path(const char *directory, const char *instance) {
         return r < 0 ? NULL : path;
 }
 
-int config_load_from(const char *directory, const char *vendor_directory, const char *instance, Config *ret_config, char **ret_error) {
+int config_load_from(const char *directory, const char *vendor_directory, const char *instance, Config *ret_config,
+                     char **ret_error) {
         __attribute__((cleanup(free_text))) char *base = default_path(directory, instance), *vendor_base = NULL;
 
         vendor_base = base ? default_path(vendor_directory, instance) : NULL;

@@ -40,7 +40,8 @@ typedef struct Config {
 int config_load(const char *path, const char *instance, Config *ret_config, char **ret_error);
 
 /* The same with other directories than the ones of the build: directserver.conf and directserver.conf.d/ in each. */
-int config_load_from(const char *directory, const char *vendor_directory, const char *instance, Config *ret_config, char **ret_error);
+int config_load_from(const char *directory, const char *vendor_directory, const char *instance, Config *ret_config,
+                     char **ret_error);
 
 void config_deinit(Config *config);
 

@@ -16,6 +16,7 @@ typedef struct Options {
 
 #define OPTIONS_NULL ((Options) {})
 
-/* Returns 1 to go on; 0 after --help or --version; a negative errno after saying on stderr what is wrong. Texts point into argv. */
+/* Returns 1 to go on; 0 after --help or --version; a negative errno after saying on stderr what is wrong. Texts point into
+ * argv. */
 int options_parse(int argc, char **argv, Options *ret_options);
 void options_deinit(Options *options);

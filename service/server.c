@@ -204,8 +204,8 @@ static int default_socket(const char *instance, char **ret_address) {
         }
         if (!directory || directory[0] != '/')
                 return 0;
-        return asprintf(ret_address, "unix:%.*s/directserver%s%s.sock", (int) strcspn(directory, ":"), directory, shared ? "@" : "",
-                        shared ? instance : "") < 0 ? -ENOMEM : 1;
+        return asprintf(ret_address, "unix:%.*s/directserver%s%s.sock", (int) strcspn(directory, ":"), directory,
+                        shared ? "@" : "", shared ? instance : "") < 0 ? -ENOMEM : 1;
 }
 
 /* The port is the main service's. */
@@ -216,7 +216,8 @@ static int listen_instance(Server *s) {
         if (r < 0)
                 return log_error(r, "Can't start: %s.", strerror(-r));
         if (r == 0)
-                return log_error(-EDESTADDRREQ, "An instance has no port by itself: give --listen=, Listen= or $XDG_RUNTIME_DIR.");
+                return log_error(-EDESTADDRREQ,
+                                 "An instance has no port by itself: give --listen=, Listen= or $XDG_RUNTIME_DIR.");
         return listen_on(s, address, LOG_ERR);
 }
 

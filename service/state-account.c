@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The first line of the file says when it counts, "boot=" and the id of the boot of this machine, the second, "key=", with which key
- * the tokens of clients were made; "+FIRST-LAST" lines say which ids may resume, "-FIRST-LAST" lines which no more. Lines are appended; when they have become many more than what they come to,
- * the file is written anew. So an end costs a few bytes, and the file has about a line for each client that is there.
+/* The first line of the file says when it counts, "boot=" and the id of the boot of this machine, the second, "key=", with
+ * which key the tokens of clients were made; "+FIRST-LAST" lines say which ids may resume, "-FIRST-LAST" lines which no more.
+ * Lines are appended; when they have become many more than what they come to, the file is written anew. So an end costs a few
+ * bytes, and the file has about a line for each client that is there.
  *
  * What is appended outlives this process as soon as write() has returned, and the machine only when the kernel has taken it to
  * the disk. To wait for that would stop all messages for as long as the disk takes, for each client that leaves. So a file that
@@ -181,7 +182,8 @@ static int write_whole(StateAccount *a, const char *boot, ReplaceFunction replac
         size_t n = 0;
         int r;
 
-        text = malloc(sizeof("boot=\n" ACCOUNT_KEY "\n") + ACCOUNT_BOOT_MAX + STATE_ACCOUNT_MARK_SIZE + a->resumable.n * ACCOUNT_LINE_MAX + 1);
+        text = malloc(sizeof("boot=\n" ACCOUNT_KEY "\n") + ACCOUNT_BOOT_MAX + STATE_ACCOUNT_MARK_SIZE +
+                      a->resumable.n * ACCOUNT_LINE_MAX + 1);
         if (!text)
                 return -ENOMEM;
         n += (size_t) sprintf(text, "boot=%s\n" ACCOUNT_KEY "%s\n", boot, a->mark);

@@ -36,8 +36,8 @@ typedef struct StateAccount {
 #define STATE_ACCOUNT_NULL ((StateAccount) { .dirfd = -1, .fd = -1 })
 
 /* Under the lock of the directory. Reads what there is, and makes it an account of this process. What can't be believed is left
- * out: then nobody may resume, which is safe. `mark` tells the key from others, and does not give it away. Returns 0 or a negative
- * errno. */
+ * out: then nobody may resume, which is safe. `mark` tells the key from others, and does not give it away. Returns 0 or a
+ * negative errno. */
 int state_account_open(StateAccount *a, int dirfd, const char *mark, StateLoss *ret_loss);
 /* An orderly end: what is in the account then counts also if the machine is started again. */
 void state_account_close(StateAccount *a);

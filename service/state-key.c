@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Where the key of the resume tokens comes from. A credential goes before the state directory's file: systemd may have unsealed it
- * with the machine's TPM, and it need not be what lies on a disk or in a backup. It is not checked who else may read it: it lies in
- * memory that systemd has closed to others, and its mode there says nothing, because the access list counts as a group. */
+/* Where the key of the resume tokens comes from. A credential goes before the state directory's file: systemd may have unsealed
+ * it with the machine's TPM, and it need not be what lies on a disk or in a backup. It is not checked who else may read it: it
+ * lies in memory that systemd has closed to others, and its mode there says nothing, because the access list counts as a
+ * group. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,8 +53,8 @@ static int load_credential(StateKey *key, char **ret_error) {
                 return 0;
         if (r == -EUCLEAN)
                 return state_file_fail(ret_error, r,
-                                       "%s/" STATE_KEY_CREDENTIAL " does not have 32 bytes, so it is no key; make the file that it is "
-                                       "loaded from with: head -c 32 /dev/urandom >FILE; chmod 600 FILE",
+                                       "%s/" STATE_KEY_CREDENTIAL " does not have 32 bytes, so it is no key; make the file "
+                                       "that it is loaded from with: head -c 32 /dev/urandom >FILE; chmod 600 FILE",
                                        directory);
         if (r < 0)
                 return state_file_explain(directory, STATE_KEY_CREDENTIAL, r, ret_error);

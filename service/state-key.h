@@ -17,7 +17,7 @@ enum {
 typedef struct StateKey {
         uint8_t bytes[STATE_KEY_SIZE];
         bool is_new;        /* made now, so there are no tokens yet */
-        bool is_credential; /* given by who administrates the service; then the state directory has none, or one that nobody reads */
+        bool is_credential; /* given by the administrator; then the state directory has none, or one that nobody reads */
 } StateKey;
 
 /* Under the lock of the directory, whose path is for what is said. Returns 0, or a negative errno with *ret_error: one line for

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A directory with up to four files. "next-id" is one line of text, the first id that nobody has; "resume-key" is the key of the
- * tokens, unless that is a credential (state-key.c); "resumable" is the account of who may resume (state-account.c), and
- * "resumable.lock" is empty. The object owns the directory's descriptor, which is also what is locked for each change, so such a
- * lock never outlives its holder. All access goes through that descriptor: a directory that is renamed meanwhile stays the same
- * directory. The lock of the account is held for as long as the object lives, and needs a file that nobody replaces.
+/* A directory with up to four files. "next-id" is one line of text, the first id that nobody has; "resume-key" is the key of
+ * the tokens, unless that is a credential (state-key.c); "resumable" is the account of who may resume (state-account.c), and
+ * "resumable.lock" is empty. The object owns the directory's descriptor, which is also what is locked for each change, so such
+ * a lock never outlives its holder. All access goes through that descriptor: a directory that is renamed meanwhile stays the
+ * same directory. The lock of the account is held for as long as the object lives, and needs a file that nobody replaces.
  *
- * next-id is made before all others. So a key or a lock without a counter never comes from a crash of ours; it means that somebody
- * removed the counter, and with it the knowledge which ids were used. */
+ * next-id is made before all others. So a key or a lock without a counter never comes from a crash of ours; it means that
+ * somebody removed the counter, and with it the knowledge which ids were used. */
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Three questions to systemd, one after the other: which unit this is, what job there is for it, and of what type. All of it goes on in the
- * event loop, beside the traffic, and for a bounded time: a bus that is stuck must not keep the service from its end. It has a connection of
- * its own, since the one for administration may be down, or be trying again. */
+/* Three questions to systemd, one after the other: which unit this is, what job there is for it, and of what type. All of it
+ * goes on in the event loop, beside the traffic, and for a bounded time: a bus that is stuck must not keep the service from its
+ * end. It has a connection of its own, since the one for administration may be down, or be trying again. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -36,9 +36,10 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static int get_property(UnitJob *job, const char *path, const char *interface, const char *name, sd_bus_message_handler_t handler) {
-        return sd_bus_call_method_async(job->bus, NULL, MANAGER, path, "org.freedesktop.DBus.Properties", "Get", handler, job, "ss",
-                                        interface, name);
+static int get_property(UnitJob *job, const char *path, const char *interface, const char *name,
+                        sd_bus_message_handler_t handler) {
+        return sd_bus_call_method_async(job->bus, NULL, MANAGER, path, "org.freedesktop.DBus.Properties", "Get", handler, job,
+                                        "ss", interface, name);
 }
 
 static int on_type(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
@@ -94,8 +95,8 @@ int unit_job_new(sd_event *event, BusKind kind, UnitJobHandler handler, void *us
         if (r >= 0)
                 r = sd_bus_attach_event(job->bus, event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
-                r = sd_bus_call_method_async(job->bus, NULL, MANAGER, "/org/freedesktop/systemd1", MANAGER ".Manager", "GetUnitByPID",
-                                             on_unit, job, "u", (uint32_t) getpid());
+                r = sd_bus_call_method_async(job->bus, NULL, MANAGER, "/org/freedesktop/systemd1", MANAGER ".Manager",
+                                             "GetUnitByPID", on_unit, job, "u", (uint32_t) getpid());
         if (r >= 0)
                 r = sd_event_add_time_relative(event, &job->timeout, CLOCK_MONOTONIC, ANSWER_USEC, 0, on_timeout, job);
         if (r < 0)

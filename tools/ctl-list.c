@@ -127,7 +127,8 @@ static const char *format_name(const char *name, size_t width, char *buffer) {
 
 static int add_line(struct libscols_table *table, const CtlClient *client) {
         _cleanup_(ctl_text_freep) char *program = ctl_clean_text(client->program);
-        char name[CTL_TEXT_SIZE], id[CTL_TEXT_SIZE], age[CTL_TEXT_SIZE], in[CTL_TEXT_SIZE], out[CTL_TEXT_SIZE], queue[CTL_TEXT_SIZE];
+        char name[CTL_TEXT_SIZE], id[CTL_TEXT_SIZE], age[CTL_TEXT_SIZE];
+        char in[CTL_TEXT_SIZE], out[CTL_TEXT_SIZE], queue[CTL_TEXT_SIZE];
         const char *state = ctl_client_state(client);
         struct libscols_line *line;
         int r;

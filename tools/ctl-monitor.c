@@ -110,8 +110,8 @@ static int monitor_watch(Ctl *ctl) {
         for (size_t i = 0; r >= 0 && i < sizeof watches / sizeof watches[0]; i++) {
                 char match[2 * BUS_NAME_SIZE + 256];
 
-                snprintf(match, sizeof match, "type='signal',sender='%s',%s,%s='%s'", watches[i].sender, watches[i].of, watches[i].key,
-                         watches[i].value);
+                snprintf(match, sizeof match, "type='signal',sender='%s',%s,%s='%s'", watches[i].sender, watches[i].of,
+                         watches[i].key, watches[i].value);
                 r = sd_bus_add_match(ctl->bus, NULL, match, watches[i].handler, ctl);
         }
         return r;

@@ -108,7 +108,8 @@ static void print_process(Ctl *ctl) {
         const char *comm;
         pid_t pid;
 
-        if (sd_bus_get_name_creds(ctl->bus, ctl->bus_name, SD_BUS_CREDS_PID | SD_BUS_CREDS_COMM | SD_BUS_CREDS_AUGMENT, &creds) < 0 ||
+        if (sd_bus_get_name_creds(ctl->bus, ctl->bus_name, SD_BUS_CREDS_PID | SD_BUS_CREDS_COMM | SD_BUS_CREDS_AUGMENT,
+                                  &creds) < 0 ||
             sd_bus_creds_get_pid(creds, &pid) < 0)
                 return;
         if (sd_bus_creds_get_comm(creds, &comm) < 0)
@@ -123,7 +124,8 @@ static void print_addresses(Ctl *ctl) {
 
         int r;
 
-        r = sd_bus_get_property_strv(ctl->bus, ctl->bus_name, BUS_PATH, BUS_MANAGER_INTERFACE, "ListenAddresses", NULL, &addresses);
+        r = sd_bus_get_property_strv(ctl->bus, ctl->bus_name, BUS_PATH, BUS_MANAGER_INTERFACE, "ListenAddresses", NULL,
+                                     &addresses);
         if (r < 0)
                 return;
         for (char **address = addresses; address && *address; address++) {

@@ -117,8 +117,8 @@ class BusTest(unittest.TestCase):
         return copy
 
     def start_bus(self):
-        self.bus = Program(self, ['dbus-daemon', f'--config-file={self.configuration}', '--nofork', '--nopidfile', '--print-address'],
-                           self.environment)
+        self.bus = Program(self, ['dbus-daemon', f'--config-file={self.configuration}', '--nofork', '--nopidfile',
+                                  '--print-address'], self.environment)
         self.bus.line(self.bus.process.stdout)
 
     def stop_bus(self):

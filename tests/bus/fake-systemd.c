@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Stands in for systemd on a private bus, as far as the service asks it about its unit. A line on stdin says what job there is from now on:
- * its type, or "none", or "error" (it knows no such unit), or "silent" (it does not answer). */
+/* Stands in for systemd on a private bus, as far as the service asks it about its unit. A line on stdin says what job there is
+ * from now on: its type, or "none", or "error" (it knows no such unit), or "silent" (it does not answer). */
 
 #include <errno.h>
 #include <stdbool.h>
@@ -30,16 +30,16 @@ static int method_get_unit(sd_bus_message *call, void *userdata, sd_bus_error *e
         return sd_bus_reply_method_return(call, "o", UNIT_PATH);
 }
 
-static int get_job(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply, void *userdata,
-                   sd_bus_error *error) {
+static int get_job(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                   void *userdata, sd_bus_error *error) {
         const Systemd *systemd = userdata;
         bool is_none = strcmp(systemd->job, "none") == 0;
 
         return sd_bus_message_append(reply, "(uo)", is_none ? 0 : 7, is_none ? "/" : JOB_PATH);
 }
 
-static int get_type(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply, void *userdata,
-                    sd_bus_error *error) {
+static int get_type(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+                    void *userdata, sd_bus_error *error) {
         const Systemd *systemd = userdata;
 
         return sd_bus_message_append(reply, "s", systemd->job);

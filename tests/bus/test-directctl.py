@@ -47,7 +47,8 @@ class DirectctlTest(BusTest):
         self.assertEqual(lines[5].split()[2], 'paused')
         self.assertTrue(lines[1].endswith('192.0.2.7:41234  97.7K  68.4K  64.0K mandelbrot "worker" (pid 4711 on ärger17)'))
         self.assertEqual(lines[-2:], ['', '12 clients listed.'])
-        self.assertEqual(ageless(self.directctl('--no-legend', 'list')).splitlines(), ageless('\n'.join(lines[1:-2])).splitlines())
+        self.assertEqual(ageless(self.directctl('--no-legend', 'list')).splitlines(),
+                         ageless('\n'.join(lines[1:-2])).splitlines())
 
     def test_list_of_none(self):
         for i in range(1, 13):
@@ -79,12 +80,14 @@ class DirectctlTest(BusTest):
 
     def test_status_and_load(self):
         text = self.directctl('status')
-        self.assertRegex(text, r'^● DirectServer \S+\n    State: running since .*; 1d 2h ago\n Main PID: \d+ \(test-bus-servic\)\n')
+        self.assertRegex(text, r'^● DirectServer \S+\n    State: running since .*; 1d 2h ago\n'
+                               r' Main PID: \d+ \(test-bus-servic\)\n')
         self.assertIn('  Listens: 127.0.0.1:20000\n           unix:/run/directserver/directserver.sock\n', text)
         self.assertIn('Busy                51.2 %', self.directctl('load'))
 
     def test_kick(self):
-        self.assertEqual(self.directctl('kick', 'worker-00002', 'time to go'), 'Kicked worker-00002 (id 2), telling it: time to go.\n')
+        self.assertEqual(self.directctl('kick', 'worker-00002', 'time to go'),
+                         'Kicked worker-00002 (id 2), telling it: time to go.\n')
         self.assertRegex(self.log('kick'), r'^kick of 2 by uid \d+: time to go$')
         self.assertEqual(self.directctl('kick', '3'), 'Kicked worker-00003 (id 3).\n')
         self.assertIn('There is no such client', self.directctl('kick', 'worker-00002', status=1))
@@ -97,7 +100,8 @@ class DirectctlTest(BusTest):
         self.assertIn('directserver.conf:7: MaxClients= wants a number', self.directctl('reload', status=1))
 
     def test_monitor(self):
-        for form, events in (('off', ['joined  worker-00013 (id 13)', 'busy    worker-00013 (id 13)', 'left    worker-00013 (id 13): died']),
+        for form, events in (('off', ['joined  worker-00013 (id 13)', 'busy    worker-00013 (id 13)',
+                                      'left    worker-00013 (id 13): died']),
                              ('short', None)):
             monitor = Program(self, [DIRECTCTL, '--user', f'--json={form}', 'monitor'], self.environment)
             monitor.wait_for('Watching', monitor.process.stderr)
@@ -114,9 +118,11 @@ class DirectctlTest(BusTest):
             monitor.stop()
 
     def test_errors(self):
-        for arguments, text in ((('frob',), "no verb 'frob'"), (('kick',), 'Too few arguments. Usage: directctl kick CLIENT [REASON]'),
-                                (('list', 'x'), 'Too many'), (('--json=xml',), '--json= wants'), (('show', 'nobody'), 'directctl --user list'),
-                                (('show', '99'), 'no such client'), (('show', ''), 'no such client'), (('show', '0'), 'no such client'),
+        for arguments, text in ((('frob',), "no verb 'frob'"),
+                                (('kick',), 'Too few arguments. Usage: directctl kick CLIENT [REASON]'),
+                                (('list', 'x'), 'Too many'), (('--json=xml',), '--json= wants'),
+                                (('show', 'nobody'), 'directctl --user list'), (('show', '99'), 'no such client'),
+                                (('show', ''), 'no such client'), (('show', '0'), 'no such client'),
                                 (('show', '99999999999999999999'), 'no such client')):
             self.assertIn(text, self.directctl(*arguments, status=1))
 
@@ -135,10 +141,11 @@ class DirectctlTest(BusTest):
         self.service.process.wait(60)
         self.start_service('system')
         self.service.command('join 1')
-        for options, answer, hint in ((['--no-ask-password'], 'challenge', 'Leave out --no-ask-password'), ([], 'no', 'Try it as root')):
+        for options, answer, hint in ((['--no-ask-password'], 'challenge', 'Leave out --no-ask-password'),
+                                      ([], 'no', 'Try it as root')):
             self.start_polkit(answer)
-            done = subprocess.run([self.reachable(DIRECTCTL), *options, 'kick', '1'], env=self.environment, capture_output=True, text=True,
-                                  user=NOBODY, group=NOBODY, extra_groups=[])
+            done = subprocess.run([self.reachable(DIRECTCTL), *options, 'kick', '1'], env=self.environment, capture_output=True,
+                                  text=True, user=NOBODY, group=NOBODY, extra_groups=[])
             self.assertEqual(done.returncode, 1)
             self.assertIn(hint, done.stderr)
             self.polkit.stop()

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Services beside the main one: their names on the bus, who may talk to them by the policy that is installed, and what directctl and the
-service itself make of --instance=."""
+"""Services beside the main one: their names on the bus, who may talk to them by the policy that is installed, and what directctl
+and the service itself make of --instance=."""
 
 import json
 import os
@@ -46,8 +46,8 @@ CLOSED = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configurat
 class InstanceTest(BusTest):
     def start(self, instance=None, kind='user'):
         """A service over made-up clients; the last that was started is self.service."""
-        self.service = Program(self, [f'{BUILD}/test-bus-service', f'--bus={kind}', *([instance] if instance else [])], self.environment,
-                               ends_with_input=True)
+        self.service = Program(self, [f'{BUILD}/test-bus-service', f'--bus={kind}', *([instance] if instance else [])],
+                               self.environment, ends_with_input=True)
         self.log('is available')
         return self.service
 
@@ -102,7 +102,8 @@ class InstanceTest(BusTest):
         self.assertIn('directserver --bus=user --instance=alpha.', text)
         self.assertIn('systemctl status directserver@alpha.', self.run_program(DIRECTCTL, '--instance=alpha', status=1).stderr)
         self.start('alpha')
-        self.assertIn('See who is there: directctl --user --instance=alpha list', self.directctl('--instance=alpha', 'show', 'x', status=1))
+        self.assertIn('See who is there: directctl --user --instance=alpha list',
+                      self.directctl('--instance=alpha', 'show', 'x', status=1))
         for wrong in ('', '9alpha', 'al.pha', 'al pha', 'äh', '@', LONGEST + 'a'):
             self.assertIn('and no digit in front', self.directctl(f'--instance={wrong}', status=1))
 
@@ -118,8 +119,8 @@ class InstanceTest(BusTest):
                 caller = Program(self, [BUSCTL, 'get-property', name, PATH, MANAGER, 'Clients'], self.environment, user)
                 self.assertEqual(caller.line(caller.process.stdout), 't 0')
         for name in (f'{NAME}.gamma', IN_LINE, NAME):
-            thief = Program(self, [BUSCTL, 'call', 'org.freedesktop.DBus', '/', 'org.freedesktop.DBus', 'RequestName', 'su', name, '0'],
-                            self.environment, NOBODY)
+            thief = Program(self, [BUSCTL, 'call', 'org.freedesktop.DBus', '/', 'org.freedesktop.DBus', 'RequestName', 'su', name,
+                                   '0'], self.environment, NOBODY)
             self.assertNotEqual(thief.process.wait(WAIT_SECONDS), 0)
 
 
@@ -129,8 +130,8 @@ class ServiceTest(BusTest):
     def start(self, *arguments):
         self.environment |= {'XDG_RUNTIME_DIR': self.directory}
         self.environment.pop('RUNTIME_DIRECTORY', None)
-        self.service = Program(self, [DIRECTSERVER, f'--state-directory={self.directory}/{len(os.listdir(self.directory))}', *arguments],
-                               self.environment)
+        state = f'{self.directory}/{len(os.listdir(self.directory))}'
+        self.service = Program(self, [DIRECTSERVER, f'--state-directory={state}', *arguments], self.environment)
 
     def test_names(self):
         for wrong in ('', '9alpha', 'al.pha', 'a/b', r'a\x20b', LONGEST + 'a'):
@@ -148,9 +149,10 @@ class ServiceTest(BusTest):
             self.assertIn('one ', self.run_program(DIRECTCTL, '--user', '--instance=alpha').stdout)
 
     def test_no_address(self):
-        environment = {name: value for name, value in self.environment.items() if name not in ('RUNTIME_DIRECTORY', 'XDG_RUNTIME_DIR')}
-        self.environment = environment
-        done = self.run_program(DIRECTSERVER, '--instance=alpha', '--bus=none', f'--state-directory={self.directory}/state', status=1)
+        self.environment = {name: value for name, value in self.environment.items()
+                            if name not in ('RUNTIME_DIRECTORY', 'XDG_RUNTIME_DIR')}
+        done = self.run_program(DIRECTSERVER, '--instance=alpha', '--bus=none', f'--state-directory={self.directory}/state',
+                                status=1)
         self.assertIn('give --listen=', done.stderr)
 
 

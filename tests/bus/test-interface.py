@@ -59,8 +59,8 @@ class InterfaceTest(BusTest):
     def test_managed_objects_are_the_properties(self):
         objects = json.loads(self.busctl('--json=short', 'call', NAME, PATH, OBJECT_MANAGER, 'GetManagedObjects'))['data'][0]
         for i in (1, 2, 3):
-            properties = json.loads(self.busctl('--json=short', 'call', NAME, f'{PATH}/client/{i}', 'org.freedesktop.DBus.Properties',
-                                                'GetAll', 's', CLIENT))['data'][0]
+            properties = json.loads(self.busctl('--json=short', 'call', NAME, f'{PATH}/client/{i}',
+                                                'org.freedesktop.DBus.Properties', 'GetAll', 's', CLIENT))['data'][0]
             self.assertEqual(objects.pop(f'{PATH}/client/{i}'), {CLIENT: properties})
         self.assertEqual(objects, {})
 
@@ -76,7 +76,8 @@ class InterfaceTest(BusTest):
         self.assertEqual(json.loads(text)['Clients'], [])
 
     def test_paths_that_are_no_clients(self):
-        for tail in ('0', '01', '4', '18446744073709551616', '18446744073709551617', '99999999999999999999999', 'x', '1/1', '_31', '1x'):
+        for tail in ('0', '01', '4', '18446744073709551616', '18446744073709551617', '99999999999999999999999', 'x', '1/1', '_31',
+                     '1x'):
             self.assertTrue(self.outcome(f'{PATH}/client/{tail}', CLIENT, 'Kick', 's:')
                             .startswith('org.freedesktop.DBus.Error.UnknownObject '), tail)
         self.assertEqual(self.n_clients(), 3)
@@ -91,7 +92,8 @@ class InterfaceTest(BusTest):
 
     def test_reasons(self):
         for bad in ('x' * 1025, 'a\nb', '\x1b[2J', 'é' * 513, '\u0085'):
-            self.assertTrue(self.outcome(PATH, MANAGER, 'KickClient', 't:1', f's:{bad}').startswith(f'{NAME}.Error.InvalidReason '))
+            outcome = self.outcome(PATH, MANAGER, 'KickClient', 't:1', f's:{bad}')
+            self.assertTrue(outcome.startswith(f'{NAME}.Error.InvalidReason '), outcome)
         self.assertEqual(self.outcome(PATH, MANAGER, 'KickClient', 't:1', 's:' + 'x' * 1024), 'ok')
 
     def test_reload(self):
@@ -120,11 +122,12 @@ class InterfaceTest(BusTest):
         self.assertEqual(added[2][0], path)
         self.assertEqual(added[2][1][CLIENT]['Name'], {'type': 's', 'data': 'worker-00004'})
         self.assertEqual(new, (PATH, 'ClientNew', [4, 'worker-00004', path]))
-        self.assertEqual(signals('state 4 2', 1), [(path, 'PropertiesChanged', [CLIENT, {'State': {'type': 's', 'data': 'busy'}}, []])])
+        self.assertEqual(signals('state 4 2', 1),
+                         [(path, 'PropertiesChanged', [CLIENT, {'State': {'type': 's', 'data': 'busy'}}, []])])
         self.assertEqual(signals('leave 4 9', 2), [(PATH, 'ClientRemoved', [4, 'worker-00004', path, 'died']),
                                                    (PATH, 'InterfacesRemoved', [path, [CLIENT]])])
-        # What came and went within one turn is not announced: the next that is seen is another client. An id from before a restart may come
-        # after higher ones.
+        # What came and went within one turn is not announced: the next that is seen is another client. An id from before a
+        # restart may come after higher ones.
         self.service.command('leave 1 1')
         signals('state 2 2', 3)
         self.service.command('churn 100')

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""10,000 clients on the bus: what a caller waits, for how long the service is deaf meanwhile, and what it keeps when the bus is slow. The
-best of some rounds counts, as other tests run beside this one."""
+"""10,000 clients on the bus: what a caller waits, for how long the service is deaf meanwhile, and what it keeps when the bus is
+slow. The best of some rounds counts, as other tests run beside this one."""
 
 import os
 import signal
@@ -21,7 +21,8 @@ class ScaleTest(BusTest):
         self.service.command(f'join {N}')
 
     def stat(self):
-        """Since the last time: the longest turn of the loop and its whole work, in ms; bytes allocated; whether announcements wait"""
+        """Since the last time: the longest turn of the loop and its whole work, in ms; bytes allocated; whether announcements
+        wait"""
         longest_usec, work_usec, n_bytes, waiting = self.service.command('stat').split()
         return int(longest_usec) / 1000, int(work_usec) / 1000, int(n_bytes), waiting == '1'
 

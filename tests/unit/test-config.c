@@ -385,9 +385,8 @@ START_TEST(comparing) {
         free(changed);
         config_deinit(&b);
 
-        ck_assert_int_eq(config_load(temp_write("b.conf", "[Server]\nListen=a:1\nBus=user\nGraceSec=31\nInitialCredit=2M\n"), NULL, &b,
-                                     &error),
-                         0);
+        temp_write("b.conf", "[Server]\nListen=a:1\nBus=user\nGraceSec=31\nInitialCredit=2M\n");
+        ck_assert_int_eq(config_load(temp_path("b.conf"), NULL, &b, &error), 0);
         ck_assert_int_eq(config_compare(&a, &b, &fixed, &changed), 0);
         ck_assert_str_eq(fixed, "Listen Bus");
         ck_assert_str_eq(changed, "GraceSec InitialCredit");

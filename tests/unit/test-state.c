@@ -555,5 +555,6 @@ END_TEST
 
 TEST_MAIN_FIXTURE("state", setup, teardown, from_nothing, directories_above_are_made, what_is_kept, the_last_id,
           a_damaged_counter, a_counter_with_a_zero_byte, a_counter_that_is_gone, a_damaged_key, a_credential,
-          another_key, no_credential, a_credential_that_is_no_key, after_a_crash, a_link_set_as_a_trap, permissions, another_owner, not_a_directory, a_disk_that_is_full, the_default_place,
-          processes_never_overlap, killed_at_any_time, freeing_nothing)
+          another_key, no_credential, a_credential_that_is_no_key, after_a_crash, a_link_set_as_a_trap, permissions,
+          another_owner, not_a_directory, a_disk_that_is_full, the_default_place, processes_never_overlap, killed_at_any_time,
+          freeing_nothing)
