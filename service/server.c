@@ -83,6 +83,7 @@ static int say_goodbye(Server *s) {
         log_full(LOG_INFO, 0, &(LogFields) { .message = LOG_MESSAGE_STOPPING }, "Stopping: %zu clients are told.",
                  s->router->sessions.n_members);
         net_stop(s->net);
+        router_set_now(s->router, net_now()); /* else who has slept for a second gives links no time for their GOODBYE */
         router_stop(s->router);
         poke(s);
         sd_event_source_set_time(s->stop_source, net_now() + STOP_USEC);

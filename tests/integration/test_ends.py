@@ -145,6 +145,15 @@ class Stop(ServiceTest):
             self.assertLessEqual(max(delays), 60000)
             self.service.start()
 
+    def test_after_silence(self):
+        """A service that has slept for longer than a link may linger says GOODBYE all the same."""
+        time.sleep(1.5)  # it has looked at its load once, and does so again with the first message
+        clients = [self.client(address=address) for address in (None, self.service.unix)]
+        time.sleep(2)  # the silence itself; half a second after a WELCOME over TCP it looks whether that has arrived
+        self.service.stop()
+        for c in clients:
+            c.expect_goodbye(STOPPING)
+
     def test_what_is_queued_is_flushed(self):
         """A receiver that lags a little gets all that the service has taken, and then the GOODBYE."""
         for number in (signal.SIGTERM, signal.SIGINT):
