@@ -24,7 +24,7 @@ typedef struct Link {
         bool is_tcp;
         bool is_blocked; /* the socket took no more */
         bool is_given_up; /* by us: closing it must not look like the end of this program */
-        bool is_gone;    /* the kernel said that the connection has ended or failed: read to the end, then close */
+        bool is_gone;    /* the connection has ended or failed: read to the end, then close */
 
         AddressList addresses; /* where its owner may open it */
 

@@ -10,6 +10,10 @@
 
 #include "client/client.h"
 
+/* The reads, of LINK_READ_SIZE each, after a link has failed: more than a kernel's buffer holds by default (tcp_rmem). What
+ * comes on and on is no last word. */
+enum { LAST_READS_MAX = 64 };
+
 static bool session_has_link(const Session *s) {
         return s->state == SESSION_GREETING || s->state == SESSION_UP;
 }
@@ -30,7 +34,8 @@ bool client_wants_input(const DirectClient *client) {
 static void client_link_failed(DirectClient *client, int error) {
         int r = 1;
 
-        while (r > 0 && session_has_link(&client->session)) {
+        client->link.is_gone = true;
+        for (int i = 0; r > 0 && i < LAST_READS_MAX && session_has_link(&client->session); i++) {
                 r = link_read(&client->link);
                 if (client_read_frames(client, true) < 0)
                         error = -EPROTO;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "client/util.h"
@@ -41,6 +42,19 @@ void fake_init(Fake *fake) {
         ck_assert_int_eq(listen(fake->listen_fd, 8), 0);
         ck_assert_int_eq(getsockname(fake->listen_fd, (struct sockaddr *) &address, &size), 0);
         snprintf(fake->address, sizeof(fake->address), "127.0.0.1:%d", ntohs(address.sin_port));
+}
+
+void fake_init_local(Fake *fake, const char *path) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+        *fake = (Fake) { .fd = -1 };
+        ck_assert_uint_lt(strlen(path), sizeof(address.sun_path));
+        strcpy(address.sun_path, path);
+        fake->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        ck_assert_int_ge(fake->listen_fd, 0);
+        ck_assert_int_eq(bind(fake->listen_fd, (struct sockaddr *) &address, sizeof(address)), 0);
+        ck_assert_int_eq(listen(fake->listen_fd, 8), 0);
+        snprintf(fake->address, sizeof(fake->address), "unix:%s", path);
 }
 
 void fake_close(Fake *fake) {

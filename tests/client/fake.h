@@ -12,7 +12,7 @@
 typedef struct Fake {
         int listen_fd;
         int fd;
-        char address[32];
+        char address[128];
         uint8_t in[2 * WIRE_FRAME_MAX];
         size_t n_in;
 } Fake;
@@ -33,6 +33,7 @@ typedef struct FakeEvents {
 void fake_on_event(DirectClient *client, const DirectEvent *event, void *userdata);
 
 void fake_init(Fake *fake);
+void fake_init_local(Fake *fake, const char *path); /* listens on a local socket instead */
 void fake_deinit(Fake *fake);
 
 /* Takes the connection that is there, or will be. */

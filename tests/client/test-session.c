@@ -11,6 +11,7 @@
 #include "client/client.h"
 #include "tests/client/fake.h"
 #include "tests/unit/run-tests.h"
+#include "tests/unit/temp-directory.h"
 
 static Fake fake;
 static FakeFrame frame;
@@ -160,6 +161,41 @@ START_TEST(test_kicked_while_writing) {
         ck_assert_int_eq(seen[1].event.type, DIRECT_EVENT_UNDELIVERED);
         ck_assert_int_eq(seen[1].event.error, -ECONNRESET);
         ck_assert_int_eq(seen[2].event.type, DIRECT_EVENT_KICKED);
+}
+END_TEST
+
+/* The same for a service that stops with bytes of the client unread: over TCP its kernel sends a reset, and throws away what has
+ * not left yet, so it is little. A write finds that out first, and something lies before the last word. */
+static void stop_while_writing(void) {
+        static char data[WIRE_PAYLOAD_MAX];
+
+        fake_connect(&fake, client);
+        ck_assert_int_eq(direct_watch(client, 5, 1), 0);
+        fake_settle(client);
+        for (int i = 0; i < 4; i++)
+                fake_send_data(&fake, 3, WIRE_FIRST | WIRE_LAST, 0, 0, data, 1000);
+        fake_send_goodbye(&fake, WIRE_REASON_STOPPING, 300, "good night");
+        fake_close(&fake);
+        for (int i = 0; i < 8; i++)
+                (void) direct_send(client, 2, 0, data, sizeof(data));
+        ck_assert_int_eq(direct_is_connected(client), 0); /* before there was a read by itself */
+        run_until_seen(2);
+        ck_assert_int_eq(seen[1].event.type, DIRECT_EVENT_DISCONNECTED);
+        ck_assert_int_eq(seen[1].event.reason, DIRECT_REASON_STOPPING);
+        ck_assert_str_eq(seen[1].text, "good night");
+}
+
+START_TEST(test_stop_while_writing) {
+        stop_while_writing();
+}
+END_TEST
+
+START_TEST(test_stop_while_writing_local) {
+        temp_directory_make();
+        fake_deinit(&fake);
+        fake_init_local(&fake, temp_path("socket"));
+        stop_while_writing();
+        temp_directory_remove();
 }
 END_TEST
 
@@ -339,5 +375,6 @@ START_TEST(test_descriptors) {
 END_TEST
 
 TEST_MAIN_FIXTURE("client-session", setup, teardown, test_hello, test_refused, test_not_a_service, test_kicked,
-                  test_kicked_while_writing, test_resume, test_resume_confirmed, test_resume_refused,
-                  test_resume_refused_for_good, test_goodbye_delay, test_replaced, test_no_reconnect, test_ping, test_descriptors)
+                  test_kicked_while_writing, test_stop_while_writing, test_stop_while_writing_local, test_resume,
+                  test_resume_confirmed, test_resume_refused, test_resume_refused_for_good, test_goodbye_delay, test_replaced,
+                  test_no_reconnect, test_ping, test_descriptors)
