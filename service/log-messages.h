@@ -8,9 +8,9 @@
  * STARTED               info                                                   the service listens and has told systemd
  * STOPPING              info                                                   it was told to stop; clients are told
  * CLIENT_KICKED         notice    CLIENT_NAME CLIENT_ID CLIENT_ADDRESS REASON  an administrator ended a client
- * CLIENT_LOST           notice    CLIENT_NAME CLIENT_ID CLIENT_ADDRESS REASON  it died, was reset or timed out
+ * CLIENT_LOST           info      CLIENT_NAME CLIENT_ID REASON                 it died, was reset or timed out (rate-limited)
  * PROTOCOL_ERROR        warning   CLIENT_NAME CLIENT_ID CLIENT_ADDRESS REASON  a peer broke the protocol (rate-limited)
- * REFUSED               notice    CLIENT_NAME CLIENT_ADDRESS REASON            a HELLO was refused (rate-limited)
+ * REFUSED               notice    CLIENT_ADDRESS REASON                        a HELLO was refused (rate-limited)
  * DESCRIPTORS_USED_UP   error     ERRNO                                        accepting pauses
  * CONFIG_INVALID        error                                                  a file is wrong: at start or on reload
  * RELOADED              info                                                   the configuration was read again

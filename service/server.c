@@ -18,6 +18,7 @@
 
 #include "service/core/share.h"
 #include "service/handover-store.h"
+#include "service/net/address.h"
 #include "service/server-private.h"
 
 enum {
@@ -554,7 +555,7 @@ int server_find_client(Server *s, const char *name, ServerClient *ret) {
 int server_kick_client(Server *s, uint64_t id, const char *reason, const char *who) {
         LogFields fields = { .message = LOG_MESSAGE_CLIENT_KICKED, .client_id = id, .reason = reason };
         size_t n = strlen(reason);
-        char name[WIRE_NAME_MAX + 1];
+        char name[WIRE_NAME_MAX + 1], address[ADDRESS_TEXT_MAX];
         ServerClient client;
         int r;
 
@@ -563,7 +564,8 @@ int server_kick_client(Server *s, uint64_t id, const char *reason, const char *w
         r = server_get_client(s, id, &client);
         if (r < 0)
                 return r;
-        strcpy(name, client.name);
+        strcpy(name, client.name); /* they go with the client */
+        snprintf(address, sizeof(address), "%s", client.address);
         router_set_now(s->router, net_now());
         r = router_kick(s->router, id, reason);
         if (r < 0)
@@ -571,6 +573,7 @@ int server_kick_client(Server *s, uint64_t id, const char *reason, const char *w
         router_settle(s->router); /* before it is said to be done */
         poke(s);
         fields.client_name = name;
+        fields.address = address;
         log_full(LOG_NOTICE, 0, &fields, "Client %s was kicked by %s%s%s.", name, who, n > 0 ? ": " : "", reason);
         return 0;
 }
