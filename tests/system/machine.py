@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -104,8 +105,9 @@ class Machine:
         """What runs `arguments` in the machine"""
         enter = ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root",
                  "--wdns=/"]
+        enter += ["setpriv", "--pdeathsig=KILL"]  # nsenter is its parent, and all that can be killed from here
         if user is not None:
-            enter += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+            enter += [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
         return [*enter, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root",
                 "DEBIAN_FRONTEND=noninteractive", *arguments]
 
@@ -175,6 +177,28 @@ class Machine:
 
     def wait_for_client(self, name):
         self.wait_for(lambda: f'"{name}"' in self.call("ListClients"), f"client {name}")
+
+
+class Listener:
+    """`directclient listen`, and what it says of itself; `said` has the lines that were waited for, and those before them."""
+
+    def __init__(self, machine, name, *options, user=NOBODY):
+        self.name, self.said = name, ""
+        self.program = machine.start("sh", "-c", 'echo $$; exec directclient "$@"', "sh", f"--name={name}", *options, "listen",
+                                     user=user, merge=True)
+        self.pid = int(self.program.stdout.readline())  # in the machine
+        self.id = int(self.wait_for("listening as").rpartition("(")[2].rstrip(")"))
+
+    def wait_for(self, text):
+        guard = threading.Timer(SECONDS, self.program.kill)
+        guard.start()
+        for line in self.program.stdout:
+            self.said += line
+            if text in line:
+                guard.cancel()
+                return line.strip()
+        guard.cancel()
+        raise Failure(f"{self.name} did not say '{text}', but:\n{self.said}")
 
 
 def host_directory(directory):
@@ -247,6 +271,24 @@ class MachineTest(unittest.TestCase):
         if self.PACKAGES:
             machine.install(*self.PACKAGES)
         return machine
+
+
+class SharedMachineTest(MachineTest):
+    """All tests of a class have one machine: for those that leave it as it was."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.machine = Machine()
+        cls.addClassCleanup(cls.machine.close)
+        cls.machine.install(*cls.PACKAGES)
+
+    def setUp(self):
+        pass
+
+    def listen(self, name, *options, **keywords):
+        listener = Listener(self.machine, name, *options, **keywords)
+        self.addCleanup(end_program, listener.program)
+        return listener
 
 
 def main(*conditions):
