@@ -22,8 +22,8 @@ SOURCE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Workload:
-    """`relay` and `peer`: the goals, DirectServer's figure over that of the bare relay and of the best peer. `slow`: its rounds take
-    so many times as long, because there are few messages in one"""
+    """`relay` and `peer`: the goals, DirectServer's figure over that of the bare relay and of the best peer. `slow`: its rounds
+    take so many times as long, because there are few messages in one"""
 
     def __init__(self, name, *shape, quick=False, relay=None, peer=None, slow=1):
         self.name, self.shape, self.quick, self.slow = name, list(shape), quick, slow
