@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Drives the core without a socket: a sender, a receiver, and in each turn one batch of equal frames from one to the other, as
- * the data plane would feed it. Under callgrind, that gives the instructions per message, which no other load on the machine
- * can change. */
+/* Drives the core without a socket: a sender, some receivers, and in each turn one batch of equal frames from one to the
+ * others in turn, as the data plane would feed it. Under callgrind, that gives the instructions per message, which no other
+ * load on the machine can change. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +14,13 @@ enum {
         TURNS = 1000,
         BATCH_MAX = 128 * 1024, /* one read */
         IOV_MAX_WRITE = 64,
+        RECEIVERS_MAX = 8,
 };
 
 typedef struct Core {
         Router *router;
-        Link *sender, *receiver;
+        Link *sender, *receivers[RECEIVERS_MAX];
+        size_t n_receivers;
         uint8_t *batch;
         size_t n_batch;
         uint64_t n_written;
@@ -109,15 +111,16 @@ static void fill_batch(Core *c, uint32_t size, uint32_t n_frames) {
                 .length = size,
                 .type = WIRE_DATA,
                 .flags = WIRE_FIRST | WIRE_LAST,
-                .target = c->receiver->session->id,
         };
 
         c->n_batch = (size_t) n_frames * (WIRE_HEADER_SIZE + size);
         c->batch = calloc(1, c->n_batch);
         if (!c->batch)
                 abort();
-        for (size_t i = 0; i < n_frames; i++)
+        for (size_t i = 0; i < n_frames; i++) {
+                header.target = c->receivers[i % c->n_receivers]->session->id;
                 wire_header_store(c->batch + i * (WIRE_HEADER_SIZE + size), &header);
+        }
 }
 
 /* What callgrind counts; see the --toggle-collect= below. */
@@ -132,14 +135,15 @@ __attribute__((noinline)) void core_turns(Core *c, uint64_t now, unsigned n_turn
 
 static void core_close(Core *c) {
         link_free(c->sender);
-        link_free(c->receiver);
+        for (size_t i = 0; i < c->n_receivers; i++)
+                link_free(c->receivers[i]);
         router_free(c->router);
         free(c->batch);
 }
 
 static int usage(const char *program) {
         fprintf(stderr,
-                "usage: %s PAYLOAD-BYTES FRAMES-PER-TURN\n"
+                "usage: %s PAYLOAD-BYTES FRAMES-PER-TURN [RECEIVERS]\n"
                 "\n"
                 "To count the instructions per message, divide what\n"
                 "  valgrind --tool=callgrind --callgrind-out-file=core.out --toggle-collect=core_turns %s 128 64\n"
@@ -151,14 +155,19 @@ static int usage(const char *program) {
 
 int main(int argc, char **argv) {
         static const uint8_t seed[ROUTER_SEED_SIZE] = { 1 };
-        unsigned long size, n_frames;
+        unsigned long size, n_frames, n_receivers;
         uint64_t now = 1000 * 1000;
         Core c = {};
 
-        if (argc != 3)
+        if (argc < 3 || argc > 4)
                 return usage(argv[0]);
         size = strtoul(argv[1], NULL, 10);
         n_frames = strtoul(argv[2], NULL, 10);
+        n_receivers = argc > 3 ? strtoul(argv[3], NULL, 10) : 1;
+        if (n_receivers < 1 || n_receivers > RECEIVERS_MAX) {
+                fprintf(stderr, "%s: there are 1 to %d receivers.\n", argv[0], RECEIVERS_MAX);
+                return EXIT_FAILURE;
+        }
         if (size > WIRE_PAYLOAD_MAX || n_frames < 1 || n_frames * (WIRE_HEADER_SIZE + size) > BATCH_MAX) {
                 fprintf(stderr, "%s: a batch has 1 to %d bytes in frames of at most %d bytes.\n", argv[0], BATCH_MAX,
                         WIRE_PAYLOAD_MAX);
@@ -168,7 +177,8 @@ int main(int argc, char **argv) {
                 abort();
         router_add_ids(c.router, 1, 2 * ROUTER_IDS_LOW);
         c.sender = open_link(&c, now);
-        c.receiver = open_link(&c, now);
+        while (c.n_receivers < n_receivers)
+                c.receivers[c.n_receivers++] = open_link(&c, now);
         fill_batch(&c, (uint32_t) size, (uint32_t) n_frames);
         core_turns(&c, now, TURNS);
         printf("%lu messages\n", TURNS * n_frames);
