@@ -218,6 +218,25 @@ START_TEST(answers_do_not_wait_for_ever) {
 }
 END_TEST
 
+/* … and is not taken for a message that stands beside it in a batch, nor that for an answer. */
+START_TEST(answers_among_messages) {
+        fake_data(a, WIRE_TARGET_BROADCAST, 3, "x");
+        fake_heard(b);
+        fill(b);
+        send_resent(a, b, 1);
+        fake_net_advance(net, 5 * FAKE_SEC);
+        for (uint64_t i = 1; i <= 4; i++) {
+                send_resent(a, b, 2 * i);
+                fake_data(a, b->id, 2 * i + 1, "m");
+        }
+        fake_net_turn(net); /* all in one */
+        ck_assert_uint_eq(net->router->load.skipped_broadcasts, 4);
+        fake_take(b, FAKE_UNLIMITED);
+        ck_assert_str_eq(fake_heard(b), "data 1002>1002 [4097]; data 1001>1002 #1 ; data 1001>1002 #3 m; data 1001>1002 #5 m; "
+                                        "data 1001>1002 #7 m; data 1001>1002 #9 m; mark 1001 #3");
+}
+END_TEST
+
 /* Nor is anybody stopped by one that it asks. */
 START_TEST(asking_one_that_does_not_read) {
         fill(b);
@@ -231,4 +250,4 @@ END_TEST
 
 TEST_MAIN_FIXTURE("broadcast", setup, teardown, several_wait_for_one, one_waits_for_several, skipped_and_resumed,
                   a_large_one_in_part, after_a_restart, a_mark_that_is_skipped, asking_again, answers_do_not_wait_for_ever,
-                  asking_one_that_does_not_read)
+                  answers_among_messages, asking_one_that_does_not_read)

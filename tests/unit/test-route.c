@@ -78,6 +78,68 @@ START_TEST(runs_of_mixed_targets) {
 }
 END_TEST
 
+/* Whatever stands between frames of one kind and target in a batch: nothing is taken for what it is not, or stamped wrongly. */
+START_TEST(what_follows_in_a_batch) {
+        static const WireHeader between[] = {
+                { .type = WIRE_DATA, .flags = WIRE_FIRST },
+                { .type = WIRE_DATA, .flags = 127 & ~WIRE_LAST },
+                { .type = WIRE_ACK },
+                { .type = WIRE_RESEND },
+                { .type = WIRE_MARK, .flags = WIRE_MARK_BASELINE },
+                { .type = WIRE_LOST },
+        };
+        WireHeader message = { .type = WIRE_DATA, .flags = WIRE_FIRST | WIRE_LAST, .length = 3 };
+
+        for (size_t i = 0; i < sizeof(between) / sizeof(between[0]); i++) {
+                uint64_t n_before = fake_session(b)->messages_out;
+                size_t at = b->n_out, n = 0;
+
+                for (size_t k = 1; k <= 5; k++) {
+                        WireHeader header = k == 2 || k == 3 ? between[i] : message;
+
+                        header.source = 1003;
+                        header.target = b->id;
+                        header.sequence = k;
+                        fake_send(a, header, "abc");
+                }
+                fake_net_turn(net); /* all in one */
+                for (uint64_t k = 1; k <= 5; k++, at += n) {
+                        WireHeader got;
+
+                        ck_assert(fake_frame_at(b, at, &n));
+                        wire_header_load(b->out + at, &got);
+                        ck_assert_uint_eq(got.source, a->id);
+                        ck_assert_uint_eq(got.sequence, k);
+                        ck_assert_uint_eq(got.type, k == 2 || k == 3 ? between[i].type : WIRE_DATA);
+                        ck_assert_uint_eq(got.flags, k == 2 || k == 3 ? between[i].flags : message.flags);
+                }
+                ck_assert_uint_eq(at, b->n_out);
+                ck_assert_uint_eq(fake_session(b)->messages_out - n_before, 3);
+        }
+        ck_assert_uint_eq(fake_session(a)->messages_in, 3 * sizeof(between) / sizeof(between[0]));
+}
+END_TEST
+
+/* A batch that ends anywhere in its third frame */
+START_TEST(a_batch_that_ends_within_a_frame) {
+        WireHeader header = { .type = WIRE_DATA, .flags = WIRE_FIRST | WIRE_LAST, .source = 1003, .target = b->id, .length = 5 };
+        uint8_t frame[WIRE_HEADER_SIZE + 5] = {};
+
+        wire_header_store(frame, &header);
+        memcpy(frame + WIRE_HEADER_SIZE, "third", 5);
+        for (size_t n = 0; n <= sizeof(frame); n++) {
+                fake_data(a, b->id, 1, "first");
+                fake_data(a, b->id, 2, "second");
+                fake_send_bytes(a, frame, n);
+                ck_assert_str_eq(fake_heard(b), n < sizeof(frame) ? "data 1001>1002 #1 first; data 1001>1002 #2 second" :
+                                 "data 1001>1002 #1 first; data 1001>1002 #2 second; data 1001>1002 third");
+                fake_send_bytes(a, frame + n, sizeof(frame) - n);
+                ck_assert_str_eq(fake_heard(b), n < sizeof(frame) ? "data 1001>1002 third" : "");
+        }
+        ck_assert_uint_eq(fake_session(a)->messages_in, 3 * (sizeof(frame) + 1));
+}
+END_TEST
+
 /* Frames without LAST, and control frames, are no messages. */
 START_TEST(what_counts_as_a_message) {
         fake_send(a, (WireHeader) { .type = WIRE_DATA, .flags = WIRE_FIRST, .target = b->id }, NULL);
@@ -248,12 +310,14 @@ START_TEST(protocol_errors) {
         fake_heard(b);
         for (size_t i = 0; i < n; i++) {
                 FakeLink *bad = fake_client(net, "bad");
+                WireHeader wrong = cases[i].header;
                 uint8_t header[WIRE_HEADER_SIZE];
                 const char *told;
 
                 /* What came before it in the same batch counts; what came behind it does not. */
                 fake_data(bad, b->id, 1, "before");
-                wire_header_store(header, &cases[i].header);
+                wrong.target = b->id; /* as what came before it, where nothing else may make it look the same */
+                wire_header_store(header, &wrong);
                 fake_send_bytes(bad, header, sizeof(header));
                 if (cases[i].header.length <= sizeof(payload))
                         fake_send_bytes(bad, payload, cases[i].header.length);
@@ -269,6 +333,20 @@ START_TEST(protocol_errors) {
         ck_assert_uint_eq(net->router->load.protocol_errors, n);
         ck_assert_ptr_nonnull(a->link);
         ck_assert_ptr_nonnull(b->link);
+}
+END_TEST
+
+/* What is right once may be wrong in the next frame of its kind. */
+START_TEST(a_wrong_flag_behind_a_right_frame) {
+        static const uint8_t types[] = { WIRE_ACK, WIRE_RESEND, WIRE_MARK, WIRE_LOST };
+
+        for (size_t i = 0; i < sizeof(types); i++) {
+                FakeLink *bad = fake_client(net, "bad");
+
+                fake_simple(bad, types[i], b->id, 1);
+                fake_send(bad, (WireHeader) { .type = types[i], .flags = WIRE_LAST, .target = b->id }, NULL);
+                ck_assert_str_eq(fake_heard(bad), "goodbye protocol error");
+        }
 }
 END_TEST
 
@@ -294,6 +372,7 @@ START_TEST(a_length_that_is_too_large_is_seen_at_once) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("route", setup, teardown, frames_are_forwarded_as_they_are, runs_of_mixed_targets, what_counts_as_a_message,
-                  bounces, bounces_of_an_away_client, urgent_frames_pass_a_backlog, urgent_frames_pass_a_large_backlog,
-                  short_writes, protocol_errors, longest_frames, a_length_that_is_too_large_is_seen_at_once)
+TEST_MAIN_FIXTURE("route", setup, teardown, frames_are_forwarded_as_they_are, runs_of_mixed_targets, what_follows_in_a_batch,
+                  a_batch_that_ends_within_a_frame, what_counts_as_a_message, bounces, bounces_of_an_away_client,
+                  urgent_frames_pass_a_backlog, urgent_frames_pass_a_large_backlog, short_writes, protocol_errors,
+                  a_wrong_flag_behind_a_right_frame, longest_frames, a_length_that_is_too_large_is_seen_at_once)
