@@ -166,13 +166,13 @@ class Machine:
 
     # Events
 
-    def wait_for(self, condition, what):
-        """Polls: for what nobody tells of."""
+    def wait_for(self, condition, what, seconds=POLL_SECONDS):
+        """Polls each `seconds`: for what nobody tells of."""
         until = time.monotonic() + SECONDS
         while not (value := condition()):
             if time.monotonic() > until:
                 raise Failure(f"{self.name}: {what} did not come\n" + self.run("journalctl", "-n", "50", "--no-pager"))
-            time.sleep(POLL_SECONDS)
+            time.sleep(seconds)
         return value
 
     def wait_for_client(self, name):
