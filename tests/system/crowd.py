@@ -63,7 +63,7 @@ class Crowds:
         return {name: (max if name == "longest_ms" else sum)(r[name] for r in reports) for name in reports[0]}
 
     def wait_for_traffic(self, test):
-        """Until each client has got some messages, on average, counted from now: then what has piled up meanwhile is gone as well.
+        """Until each client has got some messages, on average, from now on: then what has piled up before is gone as well.
         Returns the longest delay since the last time, in ms."""
         report = self.report()
         received, longest = report["received"] + MESSAGES * self.clients, report["longest_ms"]
