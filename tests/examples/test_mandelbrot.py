@@ -65,15 +65,16 @@ class Mandelbrot(programs.ProgramTest):
         return os.path.join(self.directory, name)
 
     def kill_in_the_middle(self):
-        """Three workers, which come after the coordinator; one is killed in the middle, and a fourth comes even later. Returns what the
-        coordinator has said, or None where the picture was ready before the kill."""
+        """Three workers, which come after the coordinator; one is killed in the middle, a fourth comes even later. Returns what
+        the coordinator has said, or None where the picture was ready before the kill."""
         many = self.coordinator(self.picture("many.png"), 3)
         many.wait_line("waiting for workers", "stderr")
         workers = [self.worker() for _ in range(3)]
         many.wait_line(r"^tile \d+ of", "stderr")
         os.kill(workers[0].process.pid, signal.SIGKILL)
         # The kernel resets the connection of a program that dies with bytes that it has not read
-        line = many.wait_line(rf"is lost \((died|link lost)\): its [12] tiles go to others|^tile {self.N_TILES} of", "stderr")
+        line = many.wait_line(rf"is lost \((died|link lost)\): its [12] tiles go to others|^tile {self.N_TILES} of",
+                              "stderr")
         workers.append(self.worker())
         text = many.wait().decode()
         for worker in workers:
