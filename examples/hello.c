@@ -3,6 +3,7 @@
 /* The first program. "hello alice" waits for a message, as alice; "hello bob alice 'How are you?'" sends one to alice, as bob. */
 
 #include <err.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <directclient.h>
@@ -10,6 +11,8 @@
 int main(int argc, char **argv) {
         DirectClient *client;
         DirectMessage *message;
+        uint64_t id;
+        int r;
 
         if (argc < 2 || direct_client_new(&client) < 0)
                 errx(1, "usage: hello MY-NAME [NAME TEXT]");
@@ -17,9 +20,13 @@ int main(int argc, char **argv) {
                 errx(1, "cannot connect: %s", direct_get_error(client));
 
         if (argc > 3) {
-                if (direct_send_name(client, argv[2], 0, argv[3], strlen(argv[3])) < 0 ||
-                    direct_flush(client, DIRECT_FOREVER) < 0)
-                        errx(1, "cannot send: %s", direct_get_error(client));
+                r = direct_resolve(client, argv[2], DIRECT_FOREVER, &id);
+                if (r >= 0)
+                        r = direct_send(client, id, 0, argv[3], strlen(argv[3]));
+                if (r >= 0)
+                        r = direct_flush(client, DIRECT_FOREVER);
+                if (r < 0)
+                        errx(1, "cannot send to %s: %s", argv[2], r == -ENXIO ? "nobody has that name" : strerror(-r));
         } else {
                 if (direct_receive(client, DIRECT_FOREVER, &message) < 0)
                         errx(1, "cannot receive: %s", direct_get_error(client));

@@ -113,8 +113,12 @@ class Machine:
 
     def run(self, *arguments, user=None, status=0, stdin="", seconds=SECONDS):
         """Returns what the command has said on stdout; `status` None: it may end with any."""
-        done = subprocess.run(self.command(*arguments, user=user), input=stdin, capture_output=True, text=True, timeout=seconds,
-                              check=False)
+        try:
+            done = subprocess.run(self.command(*arguments, user=user), input=stdin, capture_output=True, text=True,
+                                  timeout=seconds, check=False)
+        except subprocess.TimeoutExpired as timeout:
+            said = b"".join(filter(None, (timeout.stdout, timeout.stderr))).decode(errors="replace")
+            raise Failure(f"{self.name}: {' '.join(arguments)}: not done after {seconds} s\n{said}") from None
         if status is not None and done.returncode != status:
             raise Failure(f"{self.name}: {' '.join(arguments)}: status {done.returncode}, not {status}\n"
                           f"{done.stdout}{done.stderr}")
