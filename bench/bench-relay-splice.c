@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bench/listen.h"
+
 enum {
         EVENTS_MAX = 256,
         PIPE_SIZE = 1024 * 1024, /* the most that an unprivileged process gets; less costs it more with large messages */
@@ -28,25 +30,6 @@ typedef struct End {
         size_t held;  /* in there */
         struct End *peer;
 } End;
-
-static int listen_somewhere(uint16_t *ret_port) {
-        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-        socklen_t size = sizeof(address);
-        int fd;
-
-        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0)
-                return -errno;
-        if (bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0 || listen(fd, SOMAXCONN) < 0 ||
-            getsockname(fd, (struct sockaddr *) &address, &size) < 0) {
-                int r = -errno;
-
-                close(fd);
-                return r;
-        }
-        *ret_port = ntohs(address.sin_port);
-        return fd;
-}
 
 static void update(int epoll_fd, End *e) {
         struct epoll_event event = {

@@ -18,6 +18,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bench/listen.h"
+
 enum {
         EVENTS_MAX = 256,         /* as the service's data plane */
         READ_SIZE = 128 * 1024,   /* as LINK_READ_SIZE_MAX */
@@ -43,25 +45,6 @@ typedef struct Relay {
         size_t n_ends;
         uint8_t buffer[READ_SIZE];
 } Relay;
-
-static int listen_somewhere(uint16_t *ret_port) {
-        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-        socklen_t size = sizeof(address);
-        int fd;
-
-        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0)
-                return -errno;
-        if (bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0 || listen(fd, SOMAXCONN) < 0 ||
-            getsockname(fd, (struct sockaddr *) &address, &size) < 0) {
-                int r = -errno;
-
-                close(fd);
-                return r;
-        }
-        *ret_port = ntohs(address.sin_port);
-        return fd;
-}
 
 static void update(Relay *r, End *e) {
         struct epoll_event event = {

@@ -157,7 +157,7 @@ class Machine:
 
     def install(self, *names, directory="/packages"):
         """As a user does. All that they depend on is there, so nothing is fetched."""
-        packages = [os.path.basename(path) for name in names for path in glob.glob(f"{host_directory(directory)}/{name}_*.deb")]
+        packages = [os.path.basename(path) for name in names for path in glob.glob(f"{DIRECTORY}{directory}/{name}_*.deb")]
         if len(packages) != len(names):
             raise Failure(f"no packages {names} in {directory}: {packages}")
         return self.run("apt-get", "install", "-qy", "--no-install-recommends", "--reinstall", "--allow-downgrades",
@@ -203,10 +203,6 @@ class Listener:
                 return line.strip()
         guard.cancel()
         raise Failure(f"{self.name} did not say '{text}', but:\n{self.said}")
-
-
-def host_directory(directory):
-    return {"/packages": f"{DIRECTORY}/packages", "/before": f"{DIRECTORY}/before"}[directory]
 
 
 def end_program(program):
