@@ -13,6 +13,8 @@ NEMESIS_FAULTS = 1000
 
 MESON_OPTIONS = --prefix=$(PREFIX) $(if $(CI),-Dwerror=true)
 PYTHON = /usr/bin/python3
+# Tests wait more than they compute
+MESON_TEST = meson test --no-rebuild --print-errorlogs --num-processes=$$((2 * $$(nproc)))
 SUMMARY = $(PYTHON) tests/house/summary.py
 
 # A report of a sanitizer ends the program with SIGABRT, a leak included. AddressSanitizer keeps its reports in files, for the case that
@@ -84,20 +86,20 @@ demo: setup all
 
 check: setup-check all
 	@rm -f $(BUILD)/meson-logs/testlog.json
-	@meson test -C $(BUILD) --no-rebuild --print-errorlogs; r=$$?; \
+	@$(MESON_TEST) -C $(BUILD); r=$$?; \
 	$(SUMMARY) $(BUILD)/meson-logs/testlog.json && exit $$r
 
 sanitize: setup-asan $(BUILD_ASAN)/build.ninja
 	meson compile -C $(BUILD_ASAN)
 	@rm -rf $(REPORTS) $(BUILD_ASAN)/meson-logs/testlog.json && mkdir $(REPORTS)
-	@$(SANITIZED) meson test -C $(BUILD_ASAN) --no-rebuild --print-errorlogs --timeout-multiplier=4; r=$$?; \
+	@$(SANITIZED) $(MESON_TEST) -C $(BUILD_ASAN) --timeout-multiplier=4; r=$$?; \
 	$(SUMMARY) $(BUILD_ASAN)/meson-logs/testlog.json $(BUILD_ASAN)/meson-logs/testlog.txt $(REPORTS) && exit $$r
 
 # It says by itself what it tests: the packages of what is committed
 system-check: setup-system all
 	tests/system/prepare $(BUILD)/system
 	@rm -f $(BUILD)/meson-logs/systemlog.json
-	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite=system --logbase=systemlog; r=$$?; \
+	@$(MESON_TEST) -C $(BUILD) --suite=system --logbase=systemlog; r=$$?; \
 	$(SUMMARY) $(BUILD)/meson-logs/systemlog.json && exit $$r
 
 valgrind: setup-valgrind all
