@@ -116,7 +116,7 @@ int control_start(const char *relay, Control *ret_control) {
         __attribute__((cleanup(control_stop))) Control c = CONTROL_NULL;
         int r;
 
-        r = child_start_relay(relay, false, &c.relay);
+        r = child_start_relay(relay, &c.relay);
         if (r >= 0)
                 r = start(&c, task_answer, &c.answers);
         if (r >= 0)

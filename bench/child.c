@@ -152,9 +152,9 @@ int child_start_service(const char *path, const char *settings, Child *ret_child
         return 0;
 }
 
-int child_start_relay(const char *path, bool broadcast, Child *ret_child) {
+int child_start_relay(const char *path, Child *ret_child) {
         __attribute__((cleanup(cleanup_child))) Child c = CHILD_NULL;
-        char *argv[] = { (char *) path, broadcast ? "--broadcast" : NULL, NULL };
+        char *argv[] = { (char *) path, NULL };
         int r;
 
         r = spawn(&c, path, argv);
@@ -174,19 +174,4 @@ int child_get_cpu(const Child *c, uint64_t *ret_nsec) {
                 return -errno;
         *ret_nsec = (uint64_t) ts.tv_sec * 1000000000 + (uint64_t) ts.tv_nsec;
         return 0;
-}
-
-uint64_t child_get_peak_kib(const Child *c) {
-        char path[64], line[256];
-        uint64_t kib = 0;
-        FILE *f;
-
-        snprintf(path, sizeof(path), "/proc/%d/status", (int) c->pid);
-        f = fopen(path, "re");
-        if (!f)
-                return 0;
-        while (fgets(line, sizeof(line), f) && sscanf(line, "VmHWM: %" SCNu64, &kib) != 1)
-                ;
-        fclose(f);
-        return kib;
 }

@@ -26,7 +26,7 @@ enum { CHILD_ADDRESS_MAX = 128 }; /* a local socket has no longer a name */
 /* Both return when the server listens. 0, or a negative errno; what the server had to say about it is on standard error by
  * then. `settings` are lines of its configuration. */
 int child_start_service(const char *path, const char *settings, Child *ret_child);
-int child_start_relay(const char *path, bool broadcast, Child *ret_child);
+int child_start_relay(const char *path, Child *ret_child);
 
 /* Where the service listens: on its local socket, or with TCP */
 int child_get_address(const Child *c, bool local, char ret_address[static CHILD_ADDRESS_MAX]);
@@ -36,6 +36,3 @@ void child_stop(Child *c);
 
 /* Processor time so far, all threads, user and system. 0 or a negative errno. */
 int child_get_cpu(const Child *c, uint64_t *ret_nsec);
-
-/* The most memory that it has had so far; 0: not known. */
-uint64_t child_get_peak_kib(const Child *c);
