@@ -4,8 +4,9 @@
 
 All servers run at the same time, each with the same clients, and bench-load gives them messages by turns in rounds of a
 fraction of a second. The figure that counts is the server's processor time for a million messages: it holds on a machine
-that does other things as well, and ratios are taken within one round. This starts the servers, and makes a table and files
-of what was measured."""
+that does other things as well, and ratios are taken within one round. The workloads that begin with "library" are about the
+client libraries: there it is the processor time of the two programs that use them. This starts the servers, and makes a
+table and files of what was measured."""
 
 import argparse
 import os
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 
+import peers_library
 import peers_report
 import peers_servers
 
@@ -45,6 +47,11 @@ class Workload:
         """What the goals are about"""
         return "idle" if "idle" in self.options() else "p50" if self.name.startswith("round trip") else "cpu"
 
+    @staticmethod
+    def parts():
+        """What it is the sum of"""
+        return ()
+
 
 def size_name(size):
     for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
@@ -68,6 +75,10 @@ def window(messages, pairs, **options):
 
 def broadcast(size, receivers, **options):
     return Workload(f"{size_name(size)}, broadcast to {receivers}", f"--broadcast={receivers}", f"--size={size}", **options)
+
+
+def library(size, **options):
+    return peers_library.Workload(size, size_name(size), **options)
 
 
 EIGHTH = 1 / 8
@@ -112,6 +123,9 @@ WORKLOADS = [
     Workload("a receiver stops for 1 s", "--stop-ms=1000", "--size=4096"),
     Workload("a receiver stops for 5 s", "--stop-ms=5000", "--size=4096"),
     Workload("10,000 idle clients", "--idle=10000", quick=True, peer=1),
+    library(128, quick=True, peer=1 / 2),
+    library(16384),
+    library(1 << 20, quick=True, peer=0.8, slow=4),
 ]
 
 
@@ -146,20 +160,26 @@ class Bench:
         for name in names:
             self.running.pop(name).stop()
 
-    def run(self, workload):
-        result = peers_report.Result(workload)
-        servers = self.start(workload, result)
+    def load(self, workload, servers, result):
         command = [f"{self.places.build}/bench/bench-load", *workload.shape, f"--rounds={self.options.rounds}",
                    f"--slice-ms={self.options.slice_ms * workload.slow}"]
+        with subprocess.Popen(command + [server.target() for server in servers], stdout=subprocess.PIPE, text=True) as load:
+            for line in load.stdout:
+                result.add(line.rstrip("\n").split(","))
+        if load.returncode != 0:
+            raise subprocess.CalledProcessError(load.returncode, command)
+        return [result]
+
+    def run(self, workload):
+        """The results: one, or more where a workload shows more"""
+        result = peers_report.Result(workload)
+        servers = self.start(workload, result)
         try:
-            with subprocess.Popen(command + [server.target() for server in servers], stdout=subprocess.PIPE, text=True) as load:
-                for line in load.stdout:
-                    result.add(line.rstrip("\n").split(","))
-            if load.returncode != 0:
-                raise subprocess.CalledProcessError(load.returncode, command)
+            if isinstance(workload, peers_library.Workload):
+                return peers_library.measure(self.places, servers, workload, result, self.options)
+            return self.load(workload, servers, result)
         finally:
             self.stop([name for name, server in self.running.items() if not server.keep or server.name in result.failures])
-        return result
 
 
 def parse():
@@ -198,15 +218,17 @@ def main():
         wanted.append("against")
     versions = {kind.name: kind.version(places) for kind in peers_servers.ALL if kind.name in wanted}
     kinds = [kind for kind in peers_servers.ALL if versions.get(kind.name) is not None]
-    report = peers_report.Report(options, versions, sys.argv[1:])
+    libraries = {name: peers_library.version(places, name) for name in versions}
+    report = peers_report.Report(options, versions, libraries, sys.argv[1:])
     report.head()
     bench = Bench(options, places, kinds)
     results = []
     try:
         for workload in WORKLOADS:
             if options.filter in workload.name and (workload.quick or not options.quick):
-                results.append(bench.run(workload))
-                report.print_result(results[-1])
+                for result in bench.run(workload):
+                    results.append(result)
+                    report.print_result(result)
     except KeyboardInterrupt:
         print("Interrupted: what follows is not all.", file=sys.stderr)
     finally:

@@ -20,6 +20,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,7 +47,7 @@ typedef struct Order {
 
 typedef struct Report {
         int result;
-        uint64_t messages, out_of_order, elapsed_nsec, user_usec, system_usec;
+        uint64_t messages, out_of_order, elapsed_nsec, user_usec, system_usec, peak_kib;
 } Report;
 
 /* One process; the other two only use what is theirs */
@@ -92,6 +93,7 @@ static void end_report(Report *report) {
         report->elapsed_nsec = now_nsec() - report->elapsed_nsec;
         report->user_usec = to_usec(usage.ru_utime) - report->user_usec;
         report->system_usec = to_usec(usage.ru_stime) - report->system_usec;
+        report->peak_kib = (uint64_t) usage.ru_maxrss;
 }
 
 static void make_message(void) {
@@ -294,8 +296,8 @@ static int run_round(int sender_fd, int receiver_fd, const Order *order) {
                 return r;
         if (receiver.out_of_order > 0 && self.place.size <= IN_ORDER_MAX)
                 return -EPROTO;
-        printf("{\"messages\": %" PRIu64 ", \"lost\": %" PRIu64 ", \"elapsed_nsec\": %" PRIu64, receiver.messages,
-               sender.messages - receiver.messages, sender.elapsed_nsec);
+        printf("{\"messages\": %" PRIu64 ", \"lost\": %" PRIu64 ", \"elapsed_nsec\": %" PRIu64 ", \"peak_kib\": %" PRIu64,
+               receiver.messages, sender.messages - receiver.messages, sender.elapsed_nsec, sender.peak_kib + receiver.peak_kib);
         printf(", \"sender_user_usec\": %" PRIu64 ", \"sender_system_usec\": %" PRIu64, sender.user_usec, sender.system_usec);
         printf(", \"receiver_user_usec\": %" PRIu64 ", \"receiver_system_usec\": %" PRIu64 "}\n", receiver.user_usec,
                receiver.system_usec);
@@ -354,7 +356,13 @@ int program_main(int argc, char **argv, const Library *library) {
                 order.duration_nsec = strtoull(line, NULL, 10) * 1000000;
                 r = run_round(sender_fd, receiver_fd, &order);
         }
-        if (r < 0)
+        if (r < 0) { /* the two are killed */
                 printf("{\"failed\": \"%s\"}\n", r == -EPROTO ? "what arrived is not what was sent" : strerror(-r));
-        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+                return EXIT_FAILURE;
+        }
+        close(sender_fd);
+        close(receiver_fd);
+        while (wait(NULL) > 0)
+                ;
+        return EXIT_SUCCESS;
 }

@@ -88,7 +88,7 @@ static int receive(unsigned timeout_ms) {
 int main(int argc, char **argv) {
         static const Library library = {
                 .get_version = get_version,
-                .window = 400, /* it drops from 1,000 on, and learns by halves of that what was taken */
+                .window = 400, /* the broker drops from 1,000 on, and learns by halves of that what was taken */
                 .open_receiver = open_receiver,
                 .open_sender = open_sender,
                 .send = send_message,

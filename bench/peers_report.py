@@ -10,7 +10,8 @@ import time
 import peers_plots
 
 SLICE = ("messages", "lost", "elapsed", "cpu", "user", "system", "p50", "p90", "p99", "p999", "resident", "peak")
-NOT_PEERS = ("direct", "against", "relay", "splice")
+PARTS = ("sender", "receiver")  # s/million, at the library level
+NOT_PEERS = ("direct", "against", "receive", "relay", "splice")
 SUMMARY_HEAD = ["", "splice", "relay", "direct", "best peer", "worst peer", "/ relay", "goal", "/ best peer", "goal"]
 DROPPING = ("mosquitto", "zeromq")  # known to, when a receiver is slow
 
@@ -39,17 +40,19 @@ class Result:
         if kind == "failed":
             self.fail(server, ",".join(fields[2:]))
         elif kind == "slice":
-            one = dict(zip(SLICE, map(float, fields[3:])))
-            if one["messages"] > 0:
-                one["cpu_each"] = one["cpu"] / 1000 / one["messages"]  # us each is seconds for a million
-                one["rate"] = one["messages"] * 1e9 / one["elapsed"]
-                self.slices.setdefault(server, {})[int(fields[2])] = one
+            self.add_slice(server, int(fields[2]), dict(zip(SLICE, map(float, fields[3:]))))
         elif kind == "idle":
             n, before, after = map(float, fields[2:])
             self.single[server] = {"idle": (after - before) / n}
         elif kind == "stopped":
             names = ("due", "sent", "arrived", "receiver_closed", "sender_closed", "others", "grown", "held_back")
             self.single[server] = dict(zip(names, map(float, fields[2:])))
+
+    def add_slice(self, server, k, one):
+        if one["messages"] > 0:
+            one["cpu_each"] = one["cpu"] / 1000 / one["messages"]  # us each is seconds for a million
+            one["rate"] = one["messages"] * 1e9 / one["elapsed"]
+            self.slices.setdefault(server, {})[k] = one
 
     def servers(self):
         return [name for name in self.slices if self.slices[name]]
@@ -140,12 +143,13 @@ def describe_stopped(one):
 
 
 class Report:
-    def __init__(self, options, versions, arguments):
-        self.options, self.versions, self.arguments = options, versions, arguments
+    def __init__(self, options, versions, libraries, arguments):
+        self.options, self.versions, self.libraries, self.arguments = options, versions, libraries, arguments
         self.begin = f"{time.strftime('%Y-%m-%d %H:%M %Z')}; {machine()}"
 
     def head_lines(self):
-        here = ", ".join(f"{name} {version}".strip() for name, version in self.versions.items() if version is not None)
+        here = ", ".join(" ".join(filter(None, (name, version, self.libraries[name] and f"({self.libraries[name]})")))
+                         for name, version in self.versions.items() if version is not None)
         lines = [self.begin, f"{here}; {self.options.rounds} rounds of {self.options.slice_ms} ms"]
         missing = [name for name, version in self.versions.items() if version is None]
         if missing:
@@ -155,15 +159,17 @@ class Report:
     def head(self):
         print("\n".join(self.head_lines()))
         print("s/million: processor seconds of the server for a million messages, user and system, all threads;\n"
-              "median [quartiles]. "
-              "Ratios: DirectServer over that server, within a round.\n")
+              "median [quartiles]. At the library level, those of sender and receiver. "
+              "Ratios: DirectServer over that\nserver, within a round.\n")
 
     def print_result(self, result):
         print(result.workload.name)
         figure = result.workload.figure()
         trips = any(result.median(name, "p50") > 0 for name in result.servers())
+        parts = result.workload.parts()
         if result.servers():
             print(f"  {'':10} {'s/million':>9} {'':19} {'user':>5} {'messages/s':>11} {'lost':>7} {'MiB':>6}" +
+                  "".join(f" {part:>9}" for part in parts) +
                   (f" {'p50 us':>8} {'p99':>8} {'p99.9':>8}" if trips else "") +
                   f" {'ratio' if figure == 'cpu' else 'of p50':>7}")
         for name in result.servers():
@@ -183,6 +189,7 @@ class Report:
         line = (f"  {name:10} {median:9.3f} {f'[{low:.3f} .. {high:.3f}]':19} {user:5.0%} "
                 f"{result.median(name, 'rate'):11,.0f} {result.total(name, 'lost'):7,.0f} "
                 f"{max(one['peak'] for one in result.slices[name].values()) / 1024:6.1f}")
+        line += "".join(f" {result.median(name, part):9.3f}" for part in result.workload.parts())
         if trips:
             line += "".join(f" {result.median(name, figure):8.1f}" for figure in ("p50", "p99", "p999"))
         ratio = result.ratio(name)
@@ -239,8 +246,8 @@ class Report:
             file.write("`" + " ".join(["bench/bench-peers.py", *self.arguments]) + "`\n\n")
             file.write("\n".join(self.head_lines()) + "\n\n")
             if len(table) > 1:
-                file.write("Processor seconds of the server for a million messages, or as the row says; medians, and of the\n"
-                           "ratios within rounds.\n\n")
+                file.write("Processor seconds of the server, or of what the row says, for a million messages; medians, and of\n"
+                           "the ratios within rounds.\n\n")
                 file.write("| " + " | ".join(table[0]) + " |\n| --- |" + " ---: |" * (len(table[0]) - 1) + "\n")
                 for row in table[1:]:
                     file.write("| " + " | ".join(row) + " |\n")
@@ -255,11 +262,11 @@ class Report:
     def write_rounds(self, results):
         with open(os.path.join(self.options.output, "rounds.csv"), "w", encoding="utf-8", newline="") as file:
             out = csv.writer(file)
-            out.writerow(["workload", "server", "round", *SLICE])
+            out.writerow(["workload", "server", "round", *SLICE, *PARTS])
             for result in results:
                 for name in result.servers():
                     for k, one in sorted(result.slices[name].items()):
-                        out.writerow([result.workload.name, name, k, *(one[figure] for figure in SLICE)])
+                        out.writerow([result.workload.name, name, k, *(one.get(figure, "") for figure in (*SLICE, *PARTS))])
 
     def write_results(self, results):
         figures = ("cpu_each", "rate", "p50", "p90", "p99", "p999")
@@ -269,10 +276,10 @@ class Report:
             out = csv.writer(file)
             out.writerow(["workload", "server", "s_per_million", "low", "high", "messages_per_s", "p50_us", "p90_us", "p99_us",
                           "p999_us", "user_s", "system_s", "lost", "resident_kib", "peak_kib", "idle_kib",
-                          "ratio", "ratio_low", "ratio_high", "failure"])
+                          "sender_s_per_million", "receiver_s_per_million", "ratio", "ratio_low", "ratio_high", "failure"])
             for result in results:
                 for name in dict.fromkeys((*result.slices, *result.single, *result.failures)):
-                    row = [""] * 14
+                    row = [""] * 16
                     if result.slices.get(name):
                         low, median, high = result.spread(name, "cpu_each")
                         row[:3] = [f"{value:.4f}" for value in (median, low, high)]
@@ -280,7 +287,8 @@ class Report:
                         row[8:11] = [f"{result.total(name, 'user') / 1e9:.2f}", f"{result.total(name, 'system') / 1e9:.2f}",
                                      f"{result.total(name, 'lost'):.0f}"]
                         row[11:13] = [f"{max(one[figure] for one in result.slices[name].values()):.0f}"
-                                      for figure in ("resident", "peak")]
+                                      for figure in ("resident", "peak")]  # the former is the server's only
+                        row[14:16] = [f"{result.median(name, part):.4f}" for part in result.workload.parts()] or ["", ""]
                     if "idle" in result.single.get(name, {}):
                         row[13] = f"{result.single[name]['idle']:.3f}"
                     ratio = result.ratio(name) or ()
