@@ -141,8 +141,8 @@ def measure(places, servers, workload, result, options):
         return [result]
     unreliable = peers_report.Result(workload.unreliable())
     slices = result.slices.pop("unreliable", {})
-    unreliable.slices = {**result.slices, "direct": slices}
-    unreliable.slices.pop("receive", None)
+    peers = {name: result.slices[name] for name in result.slices if name not in peers_report.NOT_PEERS}
+    unreliable.slices = {"direct": slices, **peers}
     if "unreliable" in result.failures:
         unreliable.fail("direct", result.failures.pop("unreliable"))
     return [result, unreliable]
