@@ -335,6 +335,13 @@ int direct_set_send_timeout(DirectClient *client, uint64_t usec) {
         return 0;
 }
 
+int direct_set_spin(DirectClient *client, uint64_t usec) {
+        if (!client || usec > SPIN_USEC_MAX)
+                return -EINVAL;
+        spin_set(&client->poller.spin, usec);
+        return 0;
+}
+
 int direct_set_reconnect(DirectClient *client, int on) {
         if (!client)
                 return -EINVAL;

@@ -116,9 +116,9 @@ extern const SenderCallbacks client_sender_callbacks;
 
 /* loop.c */
 
-/* One turn: waits for at most `timeout` milliseconds (-1: for ever), reads, deals with frames and timers, writes; calls no
- * handler. Returns 1 if there may be more to do at once, 0 if not, or -EINTR. */
-int client_turn(DirectClient *client, int timeout);
+/* One turn: waits until `deadline` at most (0: not at all), reads, deals with frames and timers, writes; calls no handler.
+ * Returns 1 if there may be more to do at once, 0 if not, or -EINTR. */
+int client_turn(DirectClient *client, uint64_t deadline);
 
 /* Writes now what is queued. Returns true if there is more and the socket may take it. */
 bool client_write(DirectClient *client);

@@ -97,6 +97,12 @@ int direct_set_send_buffer(DirectClient *client, uint64_t bytes);
  * -ETIMEDOUT if there was none in time. In a handler they do not wait. */
 int direct_set_send_timeout(DirectClient *client, uint64_t usec);
 
+/* How long functions that block look again and again before they sleep, while what they wait for comes that soon (default 0:
+ * they sleep at once; at most 1000). Saves the time that it takes to be woken, at the cost of a processor while messages go to
+ * and fro; after a longer wait they sleep at once, until waits are short again. A signal handler that runs while they look does
+ * not end them. Of no effect on direct_process(), and so on a loop of your own. -EINVAL: more than 1000. */
+int direct_set_spin(DirectClient *client, uint64_t usec);
+
 /* Connect again by itself after a lost link (default 1: yes), to the addresses that the host name had at direct_connect(). The
  * session goes on: what was under way is sent again, and what is sent meanwhile waits. Only unreliable messages are lost. If the
  * session can't be resumed, because the link was down for longer than the service keeps it, all that was under way fails with

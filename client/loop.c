@@ -124,14 +124,14 @@ static void client_expire(DirectClient *client, uint64_t now) {
         }
 }
 
-int client_turn(DirectClient *client, int timeout) {
+int client_turn(DirectClient *client, uint64_t deadline) {
         PollerEvents polled;
         uint32_t events;
         bool more = false;
         uint64_t now;
         int r;
 
-        r = poller_wait(&client->poller, timeout, &client->link, &polled);
+        r = poller_wait(&client->poller, deadline, &client->link, &polled);
         if (r < 0)
                 return r;
         events = polled.socket;

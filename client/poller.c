@@ -4,6 +4,8 @@
  * affair. */
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 
@@ -38,11 +40,67 @@ static void poller_clear_timer(Poller *p) {
                 p->timer_armed = USEC_NEVER;
 }
 
-int poller_wait(Poller *p, int timeout, const void *link, PollerEvents *ret) {
+static uint64_t usec_until(uint64_t deadline) {
+        uint64_t now = deadline > 0 ? usec_now() : 0;
+
+        return deadline > now ? deadline - now : 0;
+}
+
+/* How the kernel is asked; number of events, or -1. `events` is an array of POLLER_EVENTS_MAX. */
+typedef int (*Ask)(const Poller *p, uint64_t deadline, struct epoll_event *events);
+
+static int ask_events(const Poller *p, uint64_t deadline, struct epoll_event *events) {
+        uint64_t msec = INT_MAX;
+
+        if (deadline == USEC_NEVER)
+                return epoll_wait(p->epoll_fd, events, POLLER_EVENTS_MAX, -1);
+        /* Rounded up: to wake too early would be to spin, whether or not that is wanted */
+        msec = usec_min(msec, (usec_until(deadline) + USEC_PER_MSEC - 1) / USEC_PER_MSEC);
+        return epoll_wait(p->epoll_fd, events, POLLER_EVENTS_MAX, (int) msec);
+}
+
+static int ask_ready(const Poller *p, uint64_t deadline, struct epoll_event *events) {
+        struct pollfd pollfd = { .fd = p->epoll_fd, .events = POLLIN };
+        uint64_t usec = usec_until(deadline);
+        struct timespec ts = { .tv_sec = (time_t) (usec / USEC_PER_SEC), .tv_nsec = (long) (usec % USEC_PER_SEC * 1000) };
+
+        return ppoll(&pollfd, 1, deadline == USEC_NEVER ? NULL : &ts, NULL);
+}
+
+/* Looks as long as the waits before say that it pays, and then sleeps. */
+static int poller_ask(Poller *p, Ask ask, uint64_t deadline, struct epoll_event *events) {
+        uint64_t start, now;
+        int n = 0;
+
+        if (p->spin.max == 0)
+                return ask(p, deadline, events);
+        start = now = usec_now();
+        if (deadline <= now)
+                return ask(p, 0, events);
+        while (n == 0 && now - start < p->spin.limit && now < deadline) {
+                n = ask(p, 0, events);
+                now = usec_now();
+        }
+        if (n == 0) {
+                n = ask(p, deadline, events);
+                now = usec_now();
+        }
+        spin_waited(&p->spin, now - start, n > 0);
+        return n;
+}
+
+int poller_wait_ready(Poller *p, uint64_t deadline) {
+        int n;
+
+        n = poller_ask(p, ask_ready, deadline, NULL);
+        return n < 0 ? -errno : n;
+}
+
+int poller_wait(Poller *p, uint64_t deadline, const void *link, PollerEvents *ret) {
         struct epoll_event events[POLLER_EVENTS_MAX];
         int n;
 
-        n = epoll_wait(p->epoll_fd, events, POLLER_EVENTS_MAX, timeout);
+        n = poller_ask(p, ask_events, deadline, events);
         if (n < 0)
                 return -errno;
         ret->socket = 0;

@@ -6,12 +6,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "protocol/spin.h"
+
 enum { POLLER_EVENTS_MAX = 16 };
 
 typedef struct Poller {
         int epoll_fd;
         int timer_fd;
         uint64_t timer_armed; /* what timer_fd is set to: 0, now; USEC_NEVER, not at all */
+        Spin spin;            /* how long it looks before it sleeps */
 } Poller;
 
 /* What has happened: to a socket, and to pipes */
@@ -27,8 +30,11 @@ typedef struct PollerEvents {
 int poller_init(Poller *p);
 void poller_deinit(Poller *p);
 
-/* Waits for at most `timeout` milliseconds (-1: for ever). `link` is what the socket is known by. 0 or -EINTR. */
-int poller_wait(Poller *p, int timeout, const void *link, PollerEvents *ret);
+/* Waits until `deadline` at most (0: not at all; USEC_NEVER: for ever). `link` is what the socket is known by. 0 or -EINTR. */
+int poller_wait(Poller *p, uint64_t deadline, const void *link, PollerEvents *ret);
+
+/* The same, but only tells whether something has happened: 1, 0 or a negative errno. */
+int poller_wait_ready(Poller *p, uint64_t deadline);
 
 /* Wakes up at `deadline` (0: at once). A deadline that has moved away leaves the timer as it is: questions come and are answered
  * all the time, and one wake-up for nothing costs less than setting the timer for each. */

@@ -4,26 +4,11 @@
  * Handlers are not called here; what they would be told stays in the inbox. */
 
 #include <errno.h>
-#include <limits.h>
-#include <poll.h>
 #include <string.h>
 
 #include "client/client.h"
 
 #define WAIT_OUTPUT_DELAY_USEC UINT64_C(200) /* direct_receive() lets output wait so long for company before it writes it */
-
-/* For epoll_wait(2), whose milliseconds are rounded up: to wake too early would be to spin. */
-static int timeout_until(uint64_t deadline) {
-        uint64_t now, msec;
-
-        if (deadline == USEC_NEVER)
-                return -1;
-        now = usec_now();
-        if (deadline <= now)
-                return 0;
-        msec = (deadline - now + USEC_PER_MSEC - 1) / USEC_PER_MSEC;
-        return msec < INT_MAX ? (int) msec : INT_MAX;
-}
 
 /* Goes round: writes, sleeps, deals with what has come. */
 static int client_go_round(DirectClient *client, WaitDone done, const void *userdata, uint64_t deadline) {
@@ -35,7 +20,7 @@ static int client_go_round(DirectClient *client, WaitDone done, const void *user
                 if (intake_is_due(&client->intake) && !client->link.is_blocked)
                         (void) client_write(client);
                 client_arm(client, false);
-                r = client_turn(client, more ? 0 : timeout_until(deadline));
+                r = client_turn(client, more ? 0 : deadline);
                 if (r < 0)
                         return r;
                 more = r > 0;
@@ -67,18 +52,12 @@ static uint64_t deadline_after(uint64_t usec) {
 }
 
 int direct_wait(DirectClient *client, uint64_t usec) {
-        struct timespec ts = { .tv_sec = (time_t) (usec / USEC_PER_SEC), .tv_nsec = (long) (usec % USEC_PER_SEC * 1000) };
-        struct pollfd pollfd;
-        int r;
-
         if (!client)
                 return -EINVAL;
         if (client->is_dispatching)
                 return -EDEADLK;
         client_arm(client, true);
-        pollfd = (struct pollfd) { .fd = client->poller.epoll_fd, .events = POLLIN };
-        r = ppoll(&pollfd, 1, usec == DIRECT_FOREVER ? NULL : &ts, NULL);
-        return r < 0 ? -errno : r;
+        return poller_wait_ready(&client->poller, usec == 0 ? 0 : deadline_after(usec));
 }
 
 static bool connect_done(const DirectClient *client, const void *userdata) {

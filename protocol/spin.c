@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The limit stays where waits end within it, doubles where they would have ended within the maximum, and falls to nothing with the
- * first that does not: so a pause costs one limit at most, however long it is. */
+/* The limit stays where waits end within it, doubles where they would have ended within the maximum, and falls to nothing with
+ * the first that does not: so a pause costs one limit at most, however long it is. */
 
 #include "protocol/spin.h"
 

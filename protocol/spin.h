@@ -2,9 +2,9 @@
 #pragma once
 
 /* Who waits for something that comes in a moment does better to look again and again than to sleep: to be put to sleep and woken
- * costs both sides more than the wait. How long that pays is learned from the waits before, as KVM does it for processors that halt
- * (halt_poll_ns): while they are short the limit grows, after a long one it is nothing, so that who is idle spends nothing. There
- * is no clock in here: who waits measures. */
+ * costs both sides more than the wait. How long that pays is learned from the waits before, as KVM does it for processors that
+ * halt (halt_poll_ns): while they are short the limit grows, after a long one it is nothing, so that who is idle spends nothing.
+ * There is no clock in here: who waits measures. */
 
 #include <stdbool.h>
 #include <stdint.h>

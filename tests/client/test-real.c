@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/client/real.h"
@@ -146,6 +147,54 @@ START_TEST(test_call) {
 }
 END_TEST
 
+static uint64_t clock_usec(clockid_t clock) {
+        struct timespec ts;
+
+        clock_gettime(clock, &ts);
+        return (uint64_t) ts.tv_sec * SECOND + (uint64_t) ts.tv_nsec / 1000;
+}
+
+/* Nothing comes for so long after brisk traffic: what that costs is next to nothing. */
+static void expect_idle(DirectClient *client, int (*wait)(DirectClient *client, uint64_t usec)) {
+        uint64_t start = clock_usec(CLOCK_PROCESS_CPUTIME_ID), end = clock_usec(CLOCK_MONOTONIC) + SECOND / 2, now;
+
+        while ((now = clock_usec(CLOCK_MONOTONIC)) < end) {
+                ck_assert_int_ne(wait(client, end - now), -ENOTCONN);
+                ck_assert_int_ge(direct_process(client), 0); /* that the other one has left, perhaps */
+        }
+        ck_assert_uint_lt(clock_usec(CLOCK_PROCESS_CPUTIME_ID) - start, SECOND / 20);
+}
+
+static int wait_to_receive(DirectClient *client, uint64_t usec) {
+        DirectMessage *message;
+
+        return direct_receive(client, usec, &message);
+}
+
+START_TEST(test_spin) {
+        const int n_calls = 1000;
+        pid_t pid = fork_server("echo", n_calls);
+        DirectClient *a = client_connected("a");
+        DirectMessage *reply;
+        uint64_t id;
+
+        ck_assert_int_eq(direct_set_spin(NULL, 10), -EINVAL);
+        ck_assert_int_eq(direct_set_spin(a, 1001), -EINVAL);
+        ck_assert_int_eq(direct_set_spin(a, 1000), 0);
+        ck_assert_int_eq(direct_resolve(a, "echo", PATIENCE, &id), 0);
+        for (int i = 0; i < n_calls; i++) {
+                ck_assert_int_eq(direct_call(a, id, 1, &i, sizeof(i), PATIENCE, &reply), 0);
+                ck_assert_mem_eq(direct_message_get_data(reply), &i, sizeof(i));
+                direct_message_free(reply);
+        }
+        ck_assert_int_eq(direct_flush(a, PATIENCE), 0);
+        ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+        expect_idle(a, wait_to_receive);
+        expect_idle(a, direct_wait);
+        direct_client_free(a);
+}
+END_TEST
+
 START_TEST(test_call_death) {
         pid_t pid = fork_server("mortal", 0);
         DirectClient *a = client_connected("a");
@@ -270,4 +319,4 @@ START_TEST(test_reconnect) {
 END_TEST
 
 TEST_MAIN_FIXTURE("client-real", service_setup, service_teardown, test_send_receive, test_questions, test_call,
-                  test_call_death, test_presence, test_broadcast, test_refused, test_reconnect)
+                  test_spin, test_call_death, test_presence, test_broadcast, test_refused, test_reconnect)

@@ -24,8 +24,8 @@ void poller_deinit(Poller *p) {
         *p = POLLER_NULL;
 }
 
-int poller_wait(Poller *p, int timeout, const void *link, PollerEvents *ret) {
-        sim_require(timeout == 0);
+int poller_wait(Poller *p, uint64_t deadline, const void *link, PollerEvents *ret) {
+        sim_require(deadline == 0);
         *ret = (PollerEvents) { .socket = sim_link_events(link) };
         if (pipes_are_used()) {
                 struct epoll_event events[POLLER_EVENTS_MAX];
@@ -37,6 +37,11 @@ int poller_wait(Poller *p, int timeout, const void *link, PollerEvents *ret) {
         }
         if (p->timer_armed != USEC_NEVER && p->timer_armed <= usec_now())
                 p->timer_armed = USEC_NEVER;
+        return 0;
+}
+
+int poller_wait_ready(Poller *p, uint64_t deadline) {
+        sim_require(false);
         return 0;
 }
 
