@@ -41,6 +41,7 @@ struct PeerOrder {
         int32_t deep; /* which target gets deep_window; -1: none */
         uint64_t size;
         uint64_t duration_nsec;
+        uint32_t spin_usec, pause_usec;
         bool unreliable;
         bool while_moving;
 };

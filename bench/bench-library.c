@@ -44,6 +44,7 @@ static const struct {
 } measurements[] = {
         { "reliable", reliable_measure },
         { "latency", latency_measure },
+        { "spin", spin_measure },
         { "stopped", stopped_measure },
 };
 
@@ -52,12 +53,13 @@ enum { N_MEASUREMENTS = sizeof(measurements) / sizeof(measurements[0]) };
 static void help(const char *program) {
         const Options *d = &defaults, *q = &defaults_quick;
 
-        printf("%s [OPTION]... [reliable] [latency] [stopped]\n"
+        printf("%s [OPTION]... [reliable] [latency] [spin] [stopped]\n"
                "\n"
-               "Measures programs that talk through a service by means of libdirectclient (default: all three).\n"
+               "Measures programs that talk through a service by means of libdirectclient (default: all).\n"
                "\n"
                "  reliable  What a reliable message costs beside an unreliable one\n"
                "  latency   How long a small call takes while a large file moves\n"
+               "  spin      How long a call takes if waits look for a while before they sleep\n"
                "  stopped   What other programs notice of one that is stopped (SIGSTOP)\n"
                "\n"
                "     --quick             All of it, briefly\n"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the three measurements have in common. Each starts a service of its own, prints its table, and returns 0, 1 if a goal is
+/* What the measurements have in common. Each starts a service of its own, prints its table, and returns 0, 1 if a goal is
  * missed, or a negative errno: that something did not arrive, or arrived twice, is an error; that it took long is not. */
 
 #include <limits.h>
@@ -31,6 +31,9 @@ int reliable_measure(const Options *options);
 
 /* How long a small call takes while a large file moves */
 int latency_measure(const Options *options);
+
+/* How long a call takes, and what it costs, where who waits looks for a while before it sleeps */
+int spin_measure(const Options *options);
 
 /* What the others notice of a program that was stopped */
 int stopped_measure(const Options *options);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 
@@ -67,7 +68,8 @@ static int ask_ready(const Poller *p, uint64_t deadline, struct epoll_event *eve
         return ppoll(&pollfd, 1, deadline == USEC_NEVER ? NULL : &ts, NULL);
 }
 
-/* Looks as long as the waits before say that it pays, and then sleeps. */
+/* Looks as long as the waits before say that it pays, and then sleeps. Between two looks whoever else wants this processor has
+ * it: it may be the one that is waited for. */
 static int poller_ask(Poller *p, Ask ask, uint64_t deadline, struct epoll_event *events) {
         uint64_t start, now;
         int n = 0;
@@ -79,6 +81,8 @@ static int poller_ask(Poller *p, Ask ask, uint64_t deadline, struct epoll_event 
                 return ask(p, 0, events);
         while (n == 0 && now - start < p->spin.limit && now < deadline) {
                 n = ask(p, 0, events);
+                if (n == 0)
+                        (void) sched_yield();
                 now = usec_now();
         }
         if (n == 0) {

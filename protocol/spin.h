@@ -4,7 +4,8 @@
 /* Who waits for something that comes in a moment does better to look again and again than to sleep: to be put to sleep and woken
  * costs both sides more than the wait. How long that pays is learned from the waits before, as KVM does it for processors that
  * halt (halt_poll_ns): while they are short the limit grows, after a long one it is nothing, so that who is idle spends nothing.
- * There is no clock in here: who waits measures. */
+ * There is no clock in here: who waits measures. Between two looks it yields the processor (sched_yield(2)): where there are not
+ * enough of them, it would else keep from running just those who are to send what it waits for. */
 
 #include <stdbool.h>
 #include <stdint.h>
