@@ -399,7 +399,7 @@ static void question_deliver(DirectClient *client, Notice *notice) {
         switch (q->kind) {
         case QUESTION_CALL:
                 if (q->answer.reply)
-                        client_taken(client, q->answer.reply);
+                        client_taken(client, q->answer.reply, usec_now());
                 q->handler.call(client, q->result, q->answer.reply, q->userdata);
                 q->answer.reply = NULL;
                 break;

@@ -104,24 +104,23 @@ int client_push_event(DirectClient *client, const DirectEvent *event) {
 
 /* Messages */
 
-void client_taken(DirectClient *client, DirectMessage *message) {
+void client_taken(DirectClient *client, DirectMessage *message, uint64_t now) {
         if (!message->receipt.flow)
                 return;
         intake_take(&message->receipt);
         client->flush_is_due = true;
         if (client->output_since == USEC_NEVER)
-                client->output_since = usec_now(); /* the acknowledgement */
+                client->output_since = now; /* the acknowledgement */
 }
 
 bool client_pauses(const DirectClient *client, uint64_t now) {
         return now - client->taken_at > CLIENT_PAUSE_USEC;
 }
 
-void client_taken_from_inbox(DirectClient *client, DirectMessage *message) {
-        uint64_t now = usec_now();
+void client_taken_from_inbox(DirectClient *client, DirectMessage *message, uint64_t now) {
         bool is_slow = client_pauses(client, now);
 
-        client_taken(client, message);
+        client_taken(client, message, now);
         client->taken_at = now;
         /* That of a request goes out with its reply: nobody can be told earlier that it was dealt with */
         if (!message->is_request && (is_slow || !client->inbox.messages.first) && intake_is_due(&client->intake) &&
@@ -132,7 +131,7 @@ void client_taken_from_inbox(DirectClient *client, DirectMessage *message) {
 static void message_deliver(DirectClient *client, Notice *notice) {
         DirectMessage *message = container_of(notice, DirectMessage, notice);
 
-        client_taken_from_inbox(client, message);
+        client_taken_from_inbox(client, message, usec_now());
         client->message_handler(client, message, client->message_userdata);
 }
 

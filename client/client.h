@@ -87,14 +87,14 @@ void client_put_off(DirectClient *client);
 void client_put_off_long(DirectClient *client);
 
 /* A message is being handed to the program. */
-void client_taken(DirectClient *client, DirectMessage *message);
+void client_taken(DirectClient *client, DirectMessage *message, uint64_t now);
 
 /* The program spends more time with a message than a write costs: acknowledgements do not wait for its next. */
 bool client_pauses(const DirectClient *client, uint64_t now);
 
 /* The same as client_taken() for one of the inbox. If the program pauses, or it is the last for now, its sender is told before
  * the program has it, who knows for how long. */
-void client_taken_from_inbox(DirectClient *client, DirectMessage *message);
+void client_taken_from_inbox(DirectClient *client, DirectMessage *message, uint64_t now);
 
 /* transmit.c */
 

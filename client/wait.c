@@ -136,30 +136,33 @@ static bool receive_done(const DirectClient *client, const void *userdata) {
 }
 
 /* A program that finds its next message in memory each time does not get to the loop, and its answers still have to go out. */
-static void client_write_if_due(DirectClient *client) {
+static void client_write_if_due(DirectClient *client, uint64_t now) {
         if (client->output_since != USEC_NEVER && !client->link.is_blocked &&
-            usec_now() - client->output_since >= WAIT_OUTPUT_DELAY_USEC)
+            now - client->output_since >= WAIT_OUTPUT_DELAY_USEC)
                 (void) client_write(client);
 }
 
 int direct_receive(DirectClient *client, uint64_t timeout_usec, DirectMessage **ret_message) {
         Notice *notice;
+        uint64_t now;
         int r;
 
         if (!client || !ret_message)
                 return -EINVAL;
         if (client->is_dispatching && timeout_usec > 0)
                 return -EDEADLK;
+        now = usec_now(); /* to look at the clock once is a sixth of what a small message costs here */
         if (client->inbox.messages.first)
-                client_write_if_due(client);
+                client_write_if_due(client, now);
         else if (client->session.state == SESSION_IDLE)
                 return client_check_up(client);
         else if (!client->is_dispatching) {
-                r = client_wait_until(client, receive_done, NULL, deadline_after(timeout_usec));
+                r = client_wait_until(client, receive_done, NULL, usec_add(now, timeout_usec));
                 if (r < 0) {
                         client_settle(client);
                         return r == -ETIMEDOUT && timeout_usec == 0 ? -EAGAIN : r;
                 }
+                now = usec_now();
         }
         notice = inbox_pop_message(&client->inbox);
         if (!notice) {
@@ -167,7 +170,7 @@ int direct_receive(DirectClient *client, uint64_t timeout_usec, DirectMessage **
                 return client->session.state == SESSION_IDLE ? -ENOTCONN : -EAGAIN;
         }
         *ret_message = container_of(notice, DirectMessage, notice);
-        client_taken_from_inbox(client, *ret_message);
+        client_taken_from_inbox(client, *ret_message, now);
         client_settle(client);
         return 0;
 }
@@ -277,8 +280,8 @@ int direct_call(DirectClient *client, uint64_t target, uint16_t kind, const void
         if (r < 0)
                 return r;
         *ret_reply = q->answer.reply;
-        client_taken(client, *ret_reply);
         client->taken_at = usec_now();
+        client_taken(client, *ret_reply, client->taken_at);
         if (pauses && !client->link.is_blocked)
                 (void) client_write(client);
         q->answer.reply = NULL;
