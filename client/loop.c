@@ -86,6 +86,7 @@ bool client_write(DirectClient *client) {
                 client_put_off(client);
         if (!sender_has_output(&client->sender)) {
                 client->output_since = USEC_NEVER;
+                client->sender.n_fresh = 0; /* it waits for credit: no use in trying again with each message that joins it */
                 return false;
         }
         r = sender_write(&client->sender, &client->link);
