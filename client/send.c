@@ -114,9 +114,13 @@ static Peer *sender_get_peer(Sender *s, uint64_t id) {
 
         if (id == WIRE_TARGET_BROADCAST)
                 return &s->everyone;
+        if (s->last && s->last->by_id.key == id)
+                return s->last;
         peer = sender_find_peer(s, id);
-        if (peer)
+        if (peer) {
+                s->last = peer;
                 return peer;
+        }
         peer = malloc(sizeof(*peer));
         if (!peer)
                 return NULL;

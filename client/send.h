@@ -31,6 +31,7 @@ typedef struct Sender {
         Sent *handed_first, **handed_last;
 
         Map peers;     /* of Peer, by id */
+        Peer *last;    /* that was sent to: most often the next message is for the same; or NULL */
         Map by_handle; /* of Flow: all bulks */
         Map by_stream; /* … and those that have begun */
         List active;   /* of Flow: those that can send */

@@ -135,6 +135,8 @@ void sender_target_gone(Sender *s, uint64_t id, int error) {
         if (!peer)
                 return;
         map_remove(&s->peers, &peer->by_id);
+        if (s->last == peer)
+                s->last = NULL;
         sender_fail_peer(s, peer, error);
         flow_deinit(&peer->messages, &s->pool);
         free(peer);

@@ -137,37 +137,43 @@ static bool target_is_valid(uint64_t target) {
         return target > 0 && target < WIRE_TARGET_GROUP;
 }
 
+static int client_send_reliable(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size,
+                                const DirectSendOptions *options) {
+        const Envelope envelope = { .target = target, .kind = kind, .flags = WIRE_RELIABLE };
+
+        if (!client || !target_is_valid(target))
+                return -EINVAL;
+        return client_send(client, &envelope, data, size, options);
+}
+
 int direct_send(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size) {
-        return direct_send_async(client, target, kind, data, size, NULL, NULL);
+        return client_send_reliable(client, target, kind, data, size, &(DirectSendOptions) {});
 }
 
 int direct_send_async(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size,
                       DirectSendHandler handler, void *userdata) {
         const DirectSendOptions options = { .handler = handler, .userdata = userdata };
 
-        return direct_send_with(client, target, kind, data, size, &options, sizeof(options));
+        return client_send_reliable(client, target, kind, data, size, &options);
 }
 
 int direct_send_with(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size,
                      const DirectSendOptions *options, size_t options_size) {
-        Envelope envelope = { .target = target, .kind = kind, .flags = WIRE_RELIABLE };
+        const Envelope envelope = { .target = target, .kind = kind };
         DirectSendOptions o = {};
         int r;
 
         if (!client || !target_is_valid(target) || !options || options_size == 0)
                 return -EINVAL;
         memcpy(&o, options, options_size < sizeof(o) ? options_size : sizeof(o));
-        if ((o.flags & ~(unsigned) DIRECT_SEND_UNRELIABLE) || (o.flags && o.time_to_live_usec != 0))
+        if (o.flags == 0)
+                return client_send_reliable(client, target, kind, data, size, &o);
+        if (o.flags != DIRECT_SEND_UNRELIABLE || o.time_to_live_usec != 0)
                 return -EINVAL;
-        if (o.flags & DIRECT_SEND_UNRELIABLE) {
-                if (size > WIRE_PAYLOAD_MAX)
-                        return -EMSGSIZE;
-                r = client_check_up(client);
-                if (r < 0)
-                        return r;
-                envelope.flags = 0;
-        }
-        return client_send(client, &envelope, data, size, &o);
+        if (size > WIRE_PAYLOAD_MAX)
+                return -EMSGSIZE;
+        r = client_check_up(client);
+        return r < 0 ? r : client_send(client, &envelope, data, size, &o);
 }
 
 int direct_broadcast(DirectClient *client, uint16_t kind, const void *data, size_t size) {
