@@ -19,8 +19,7 @@
 enum {
         BUS_CLIENT_PATH_SIZE = sizeof BUS_CLIENT_ROOT + 21, /* "/" and 20 digits */
 
-        /* Calls come before messages of clients, so that administration works under full load; but what takes long has the
-         * priority of the data plane, and takes turns with it. */
+        /* Calls come before what takes long. The data plane has a turn after each event, whatever it is. */
         BUS_PRIORITY = SD_EVENT_PRIORITY_NORMAL,
         BUS_WORK_PRIORITY = SD_EVENT_PRIORITY_NORMAL + 10,
 

@@ -260,8 +260,7 @@ static bool bus_has_work(const Bus *bus) {
         return bus->missed || bus->announcer.first || bus->lister.first;
 }
 
-/* A timer, not a deferred source: sd-event takes that for pending since long ago, and it would always go before the data
- * plane. */
+/* A timer, not a deferred source, as it may have to wait */
 static void bus_schedule(Bus *bus, uint64_t delay_usec) {
         if (sd_event_source_set_time_relative(bus->work, delay_usec) < 0 ||
             sd_event_source_set_enabled(bus->work, SD_EVENT_ONESHOT) < 0)

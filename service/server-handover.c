@@ -68,7 +68,7 @@ int server_hand_over(Server *s) {
         NetLinks links;
         int r;
 
-        net_turn(s->net); /* so that nothing is borrowed, or waits to be told */
+        (void) net_turn(s->net, false); /* so that nothing is borrowed, or waits to be told */
         router_set_now(s->router, net_now());
         r = net_get_links(s->net, &links);
         if (r >= 0) {

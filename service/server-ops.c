@@ -63,6 +63,11 @@ void server_describe(Server *s, const Session *session, ServerClient *ret) {
 
 /* Events */
 
+/* The bus has its work done by a timer that it has just set, and sd-event looks at its timers when it is asked. */
+static void note_for_bus(Server *s) {
+        s->control_is_due = true;
+}
+
 static void on_joined(void *userdata, Session *session) {
         Server *s = userdata;
         ServerClient client;
@@ -72,6 +77,7 @@ static void on_joined(void *userdata, Session *session) {
                 return;
         server_describe(s, session, &client);
         bus_client_joined(s->bus, &client);
+        note_for_bus(s);
 }
 
 static void on_left(void *userdata, Session *session, WireReason reason, const char *text) {
@@ -86,8 +92,10 @@ static void on_left(void *userdata, Session *session, WireReason reason, const c
         if (reason == WIRE_REASON_DIED || reason == WIRE_REASON_LINK_LOST || reason == WIRE_REASON_TOO_SLOW)
                 log_peer(s, SERVER_LIMIT_LOST, LOG_INFO, &fields, "Client %s (%s) is gone: %s.", session->name, session->program,
                          wire_reason_name(reason));
-        if (s->bus)
-                bus_client_left(s->bus, session->id, session->name, reason);
+        if (!s->bus)
+                return;
+        bus_client_left(s->bus, session->id, session->name, reason);
+        note_for_bus(s);
 }
 
 static void on_ended(void *userdata, IdRange ids) {
@@ -112,8 +120,10 @@ static void on_settle(void *userdata) {
 static void on_state_changed(void *userdata, Session *session) {
         Server *s = userdata;
 
-        if (s->bus)
-                bus_client_state_changed(s->bus, session->id);
+        if (!s->bus)
+                return;
+        bus_client_state_changed(s->bus, session->id);
+        note_for_bus(s);
 }
 
 static void on_refused(void *userdata, Link *l, WireRefusal code, const char *text) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What server.c and server-ops.c share. */
+/* What server.c, server-handover.c, server-loop.c and server-ops.c share. */
 
 #include "service/bus.h"
 #include "service/log.h"
@@ -24,8 +24,6 @@ typedef enum ServerLimit {
 
 struct Server {
         sd_event *event;
-        sd_event_source *net_source;
-        sd_event_source *deadline_source;
         sd_event_source *stop_source; /* on while stopping */
         Config config;
         const char *instance; /* NULL: the main service */
@@ -41,8 +39,7 @@ struct Server {
         bool needs_ids;
         UnitJob *unit_job;      /* told to stop, and asking why */
         bool stopping;
-        uint64_t armed_usec; /* what the deadline source is set to */
-        uint64_t awake_usec; /* since when the loop has not slept */
+        bool control_is_due; /* sd-event may have something to do, or to hear of */
         int statm_fd;
         LogLimit limits[_SERVER_LIMIT_N];
 };

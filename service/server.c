@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Owns the event loop and everything on it. The control plane (signals, D-Bus) goes before the data plane, which is one source
- * with a bounded turn, so administration is answered under any load. */
+/* Owns both planes: the data plane, and the event loop with everything on it (signals, D-Bus). server-loop.c runs them. */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/random.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -21,56 +18,11 @@
 #include "service/net/address.h"
 #include "service/server-private.h"
 
-enum {
-        DATA_PLANE_PRIORITY = SD_EVENT_PRIORITY_NORMAL + 10,
-        DEADLINE_ACCURACY_USEC = 10 * 1000,
-        MEMORY_RETRY_MSEC = 20, /* nobody tells when there is memory again */
-        /* How long clients may take for their GOODBYE: twice what a link lingers */
-        STOP_USEC = 2 * LINK_LINGER_USEC,
-};
+/* How long clients may take for their GOODBYE: twice what a link lingers */
+enum { STOP_USEC = 2 * LINK_LINGER_USEC };
 
 static void cleanup_free(char **p) {
         free(*p);
-}
-
-/* The data plane as a source of the loop */
-
-static void rearm(Server *s) {
-        uint64_t deadline = net_get_deadline(s->net);
-
-        if (deadline == s->armed_usec)
-                return;
-        s->armed_usec = deadline;
-        sd_event_source_set_time(s->deadline_source, deadline);
-        sd_event_source_set_enabled(s->deadline_source, deadline == TIMERS_NEVER ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
-}
-
-static void turn(Server *s) {
-        net_turn(s->net);
-        (void) server_feed_ids(s); /* it has said what failed, and is tried again with the next client */
-        if (s->stopping && s->router->n_links == 0)
-                sd_event_exit(s->event, 0);
-        rearm(s);
-}
-
-static int on_net(sd_event_source *source, int fd, uint32_t events, void *userdata) {
-        turn(userdata);
-        return 0;
-}
-
-static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
-        Server *s = userdata;
-
-        s->armed_usec = TIMERS_NEVER; /* it may be the same again */
-        turn(s);
-        return 0;
-}
-
-/* The control plane has changed something: let it go out in a turn of its own, after the event at hand. */
-static void poke(Server *s) {
-        s->armed_usec = 0;
-        sd_event_source_set_time(s->deadline_source, 0);
-        sd_event_source_set_enabled(s->deadline_source, SD_EVENT_ONESHOT);
 }
 
 /* Signals */
@@ -86,7 +38,6 @@ static int say_goodbye(Server *s) {
         net_stop(s->net);
         router_set_now(s->router, net_now()); /* else who has slept for a second gives links no time for their GOODBYE */
         router_stop(s->router);
-        poke(s);
         sd_event_source_set_time(s->stop_source, net_now() + STOP_USEC);
         return sd_event_source_set_enabled(s->stop_source, SD_EVENT_ONESHOT);
 }
@@ -181,7 +132,6 @@ int server_reload(Server *s, char **ret_error) {
         if (*fixed)
                 log_full(LOG_WARNING, 0, &fields, "Changed in the configuration, but only a restart makes it so: %s.", fixed);
         log_full(LOG_INFO, 0, &fields, "Configuration reloaded; changed: %s.", *changed ? changed : "nothing");
-        poke(s);
         return 0;
 }
 
@@ -380,6 +330,21 @@ static int add_signal(Server *s, int signal, sd_event_signal_handler_t handler) 
         return sd_event_add_signal(s->event, NULL, signal, handler, s);
 }
 
+static int on_nothing(sd_event_source *source, void *userdata) {
+        return 0;
+}
+
+/* sd-event reads a signal and then loses it, if it has no memory to queue it: the first that it queues makes room for more. */
+static int make_room_for_signals(Server *s) {
+        sd_event_source *first;
+        int r;
+
+        r = sd_event_add_defer(s->event, &first, on_nothing, NULL);
+        if (r >= 0)
+                sd_event_source_unref(first);
+        return r;
+}
+
 static int add_sources(Server *s) {
         sigset_t mask;
         int r;
@@ -392,6 +357,8 @@ static int add_sources(Server *s) {
                 return -errno;
         r = sd_event_default(&s->event);
         if (r >= 0)
+                r = make_room_for_signals(s);
+        if (r >= 0)
                 r = add_signal(s, SIGTERM, on_stop);
         if (r >= 0)
                 r = add_signal(s, SIGINT, on_stop);
@@ -400,15 +367,7 @@ static int add_sources(Server *s) {
         if (r >= 0)
                 r = sd_event_set_watchdog(s->event, true);
         if (r >= 0)
-                r = sd_event_add_io(s->event, &s->net_source, net_get_fd(s->net), EPOLLIN, on_net, s);
-        if (r >= 0)
-                r = sd_event_source_set_priority(s->net_source, DATA_PLANE_PRIORITY);
-        if (r >= 0)
-                r = sd_event_add_time(s->event, &s->deadline_source, CLOCK_MONOTONIC, 0, DEADLINE_ACCURACY_USEC, on_deadline, s);
-        if (r >= 0)
-                r = sd_event_source_set_priority(s->deadline_source, DATA_PLANE_PRIORITY);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(s->deadline_source, SD_EVENT_ONESHOT);
+                r = net_set_control(s->net, sd_event_get_fd(s->event));
         /* Now, so that stopping takes no memory */
         if (r >= 0)
                 r = sd_event_add_time(s->event, &s->stop_source, CLOCK_MONOTONIC, 0, 0, on_stop_timeout, s);
@@ -465,8 +424,6 @@ Server *server_free(Server *s) {
         unit_job_free(s->unit_job);
         s->bus = bus_free(s->bus); /* links that go with the data plane are none of its business */
         sd_event_source_unref(s->stop_source);
-        sd_event_source_unref(s->deadline_source);
-        sd_event_source_unref(s->net_source);
         net_free(s->net);
         router_free(s->router);
         state_free(s->state);
@@ -480,43 +437,6 @@ Server *server_free(Server *s) {
         config_deinit(&s->config);
         free(s);
         return NULL;
-}
-
-/* sd_event_run(), with an account of the time spent asleep */
-static int run_once(Server *s) {
-        int r;
-
-        r = sd_event_prepare(s->event);
-        if (r == 0) {
-                s->router->load.counters.busy_usec += net_now() - s->awake_usec;
-                r = sd_event_wait(s->event, UINT64_MAX);
-                s->awake_usec = net_now();
-        }
-        return r > 0 ? sd_event_dispatch(s->event) : r;
-}
-
-/* sd-event takes memory at times: what was ready is so again next time. */
-static int wait_for_memory(Server *s) {
-        unsigned left_out;
-
-        if (log_limit_pass(&s->limits[SERVER_LIMIT_MEMORY], net_now(), &left_out))
-                log_error(-ENOMEM, "The event loop has no memory, and goes on when there is some.");
-        (void) poll(NULL, 0, MEMORY_RETRY_MSEC);
-        return 0;
-}
-
-int server_run(Server *s) {
-        int r;
-
-        log_full(LOG_INFO, 0, &(LogFields) { .message = LOG_MESSAGE_STARTED }, "Ready.");
-        sd_notify(false, "READY=1");
-        s->awake_usec = net_now();
-        do {
-                r = run_once(s);
-                if (r == -ENOMEM)
-                        r = wait_for_memory(s);
-        } while (r >= 0 && sd_event_get_state(s->event) != SD_EVENT_FINISHED);
-        return r < 0 ? log_error(r, "The event loop failed: %s.", strerror(-r)) : 0;
 }
 
 /* For the bus */
@@ -571,7 +491,6 @@ int server_kick_client(Server *s, uint64_t id, const char *reason, const char *w
         if (r < 0)
                 return r;
         router_settle(s->router); /* before it is said to be done */
-        poke(s);
         fields.client_name = name;
         fields.address = address;
         log_full(LOG_NOTICE, 0, &fields, "Client %s was kicked by %s%s%s.", name, who, n > 0 ? ": " : "", reason);

@@ -3,9 +3,11 @@
 /* A turn takes up to EVENTS_MAX ready descriptors. Each is read once, one behind the other into the arena, which all links share;
  * the frames stay there until all that were written to have had their one write. So a turn costs a read for each sender and a
  * write for each target, however many messages there were. Sockets that close during a turn are freed after it, since later
- * events of the same turn may still name them. */
+ * events of the same turn may still name them. The clock is looked at twice: when there is something to do, and when that is
+ * done. */
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -19,6 +21,7 @@ enum {
         ACCEPTS_MAX = 64,        /* of one listener in one turn */
         ARENA_SIZE = 1024 * 1024, /* stays in a processor's second-level cache */
         ACCEPT_RETRY_USEC = 1000 * 1000,
+        DEADLINE_ACCURACY_USEC = 10 * 1000, /* what is due in one such slice of time is done at its end, by one wake-up */
         DESCRIPTORS_RESERVED = 32, /* for the bus, the journal, files, and what libraries open */
 };
 
@@ -30,6 +33,8 @@ struct Net {
         NetHandler out_of_descriptors;
         void *userdata;
         int epoll_fd;
+        uint64_t now_nsec;   /* when the clock was looked at last */
+        uint64_t awake_usec; /* when the last wait was over */
         uint64_t kernel_timeout_usec;
         struct ListenerQueue listeners;
         struct SocketQueue sockets;
@@ -75,6 +80,8 @@ int net_new(Router *router, uint64_t kernel_timeout_usec, NetHandler out_of_desc
         n->userdata = userdata;
         n->kernel_timeout_usec = kernel_timeout_usec;
         n->n_sockets_max = find_sockets_max();
+        n->now_nsec = now_nsec();
+        n->awake_usec = n->now_nsec / 1000;
         TAILQ_INIT(&n->listeners);
         TAILQ_INIT(&n->sockets);
         TAILQ_INIT(&n->closed);
@@ -338,7 +345,8 @@ static void flush(Net *n, uint64_t begin_nsec) {
                 if (l->state == LINK_DEAD)
                         close_socket(n, s);
         }
-        router_end_turn(n->router, now_nsec() - begin_nsec);
+        n->now_nsec = now_nsec();
+        router_end_turn(n->router, n->now_nsec - begin_nsec);
         n->n_arena = 0;
 }
 
@@ -372,16 +380,54 @@ static void dispatch(Net *n, const struct epoll_event *event, uint64_t begin_nse
         }
 }
 
-void net_turn(Net *n) {
+/* Waiting */
+
+/* For how long nothing is due, as epoll_wait() takes it: in ms, -1 is for ever. */
+static int find_timeout(const Net *n) {
+        uint64_t deadline = router_get_deadline(n->router), now = n->now_nsec / 1000, msec;
+
+        if (n->accept_again_usec != 0 && n->accept_again_usec < deadline)
+                deadline = n->accept_again_usec;
+        if (deadline == TIMERS_NEVER)
+                return -1;
+        if (deadline <= now)
+                return 0;
+        deadline += DEADLINE_ACCURACY_USEC - 1 - (deadline - 1) % DEADLINE_ACCURACY_USEC;
+        msec = (deadline - now + 999) / 1000;
+        return msec < INT_MAX ? (int) msec : INT_MAX;
+}
+
+static int look(Net *n, struct epoll_event events[static EVENTS_MAX], int timeout_msec) {
+        int n_events = epoll_wait(n->epoll_fd, events, EVENTS_MAX, timeout_msec);
+
+        n->now_nsec = now_nsec();
+        return n_events;
+}
+
+static int wait_for_events(Net *n, struct epoll_event events[static EVENTS_MAX]) {
+        int n_events;
+
+        n->router->load.counters.busy_usec += n->now_nsec / 1000 - n->awake_usec;
+        n_events = look(n, events, find_timeout(n));
+        n->awake_usec = n->now_nsec / 1000;
+        return n_events;
+}
+
+bool net_turn(Net *n, bool may_sleep) {
         struct epoll_event events[EVENTS_MAX];
-        uint64_t begin = now_nsec();
+        bool control = false;
+        uint64_t begin;
         Socket *s;
         int n_events;
 
+        n_events = may_sleep ? wait_for_events(n, events) : look(n, events, 0);
+        begin = n->now_nsec;
         router_set_now(n->router, begin / 1000);
-        n_events = epoll_wait(n->epoll_fd, events, EVENTS_MAX, 0);
         for (int i = 0; i < n_events; i++)
-                dispatch(n, &events[i], begin);
+                if (events[i].data.ptr)
+                        dispatch(n, &events[i], begin);
+                else
+                        control = true;
         if (n->accept_again_usec != 0 && n->router->now >= n->accept_again_usec)
                 accept_again(n);
         router_tick(n->router);
@@ -390,14 +436,11 @@ void net_turn(Net *n) {
                 TAILQ_REMOVE(&n->closed, s, entry);
                 socket_free(s);
         }
+        return control || n_events == EVENTS_MAX; /* there may have been no room to say so */
 }
 
-int net_get_fd(const Net *n) {
-        return n->epoll_fd;
-}
+int net_set_control(Net *n, int fd) {
+        struct epoll_event event = { .events = EPOLLIN }; /* its pointer is NULL, which no link's is */
 
-uint64_t net_get_deadline(const Net *n) {
-        uint64_t deadline = router_get_deadline(n->router);
-
-        return n->accept_again_usec != 0 && n->accept_again_usec < deadline ? n->accept_again_usec : deadline;
+        return epoll_ctl(n->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }

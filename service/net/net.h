@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The data plane: listeners, the sockets of all links, and the turn that serves them. It has an epoll set of its own, whose
- * descriptor is one source of the event loop. */
+/* The data plane: listeners, the sockets of all links, and the turn that serves them. Its epoll set is what the service sleeps
+ * in. */
 
 #include "service/core/handover.h"
 
@@ -64,15 +64,13 @@ void net_adopt(Net *n, NetPassed *passed);
 /* For new links */
 void net_set_kernel_timeout(Net *n, uint64_t usec);
 
-/* Readable when there is something to do. */
-int net_get_fd(const Net *n);
+/* The control plane's descriptor, which is waited for beside the links. Returns 0 or a negative errno. */
+int net_set_control(Net *n, int fd);
 
-/* When it must be called at the latest (CLOCK_MONOTONIC, usec). */
-uint64_t net_get_deadline(const Net *n);
-
-/* A turn: reads what is ready, up to a budget, does what is due, writes. Also call it after anything that the control plane did
- * to the router, so that it goes out. */
-void net_turn(Net *n);
+/* A turn: reads what is ready, up to a budget, does what is due, writes. If it may sleep it waits until there is something to
+ * do. Also call it, and not to sleep, after anything that the control plane did to the router, so that it goes out. Returns
+ * whether the control plane's descriptor may be readable. */
+bool net_turn(Net *n, bool may_sleep);
 
 /* CLOCK_MONOTONIC, in usec */
 uint64_t net_now(void);

@@ -144,7 +144,10 @@ class BusTest(unittest.TestCase):
 
     def call(self, *arguments, **keywords):
         """Returns the time in µs and the outcomes."""
-        caller = self.caller(*arguments, **keywords)
+        return self.outcomes(self.caller(*arguments, **keywords))
+
+    def outcomes(self, caller):
+        """Of one that was started before"""
         output, errors = caller.process.communicate(timeout=WAIT_SECONDS)
         self.assertEqual(errors, b'')
         lines = output.decode().splitlines()
