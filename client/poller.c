@@ -71,25 +71,27 @@ static int ask_ready(const Poller *p, uint64_t deadline, struct epoll_event *eve
 /* Looks as long as the waits before say that it pays, and then sleeps. Between two looks whoever else wants this processor has
  * it: it may be the one that is waited for. */
 static int poller_ask(Poller *p, Ask ask, uint64_t deadline, struct epoll_event *events) {
-        uint64_t start, now;
+        uint64_t start, now, polled;
         int n = 0;
 
-        if (p->spin.max == 0)
+        if (p->spin.limit_nsec == 0)
                 return ask(p, deadline, events);
         start = now = usec_now();
         if (deadline <= now)
                 return ask(p, 0, events);
-        while (n == 0 && now - start < p->spin.limit && now < deadline) {
+        polled = spin_begin(&p->spin);
+        if (polled > 0 && (n = ask(p, 0, events)) != 0)
+                polled = 0; /* it was not what has found that */
+        while (n == 0 && (now - start) * 1000 < polled && now < deadline) {
+                (void) sched_yield();
                 n = ask(p, 0, events);
-                if (n == 0)
-                        (void) sched_yield();
                 now = usec_now();
         }
         if (n == 0) {
                 n = ask(p, deadline, events);
                 now = usec_now();
         }
-        spin_waited(&p->spin, now - start, n > 0);
+        spin_end(&p->spin, polled, (now - start) * 1000, n > 0);
         return n;
 }
 

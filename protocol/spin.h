@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Who waits for something that comes in a moment does better to look again and again than to sleep: to be put to sleep and woken
- * costs both sides more than the wait. How long that pays is learned from the waits before, as KVM does it for processors that
- * halt (halt_poll_ns): while they are short the limit grows, after a long one it is nothing, so that who is idle spends nothing.
- * There is no clock in here: who waits measures. Between two looks it yields the processor (sched_yield(2)): where there are not
- * enough of them, it would else keep from running just those who are to send what it waits for. */
+/* Whether to poll for a while before going to sleep: at the service, and at clients. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,15 +13,20 @@ enum {
 };
 
 typedef struct Spin {
-        uint64_t max;   /* usec; 0: sleep at once, always */
-        uint64_t limit; /* how long the next wait is to look before it sleeps */
+        uint64_t limit_nsec; /* at most for so long; 0: never */
+        bool is_brisk;       /* traffic has ended the last wait, and within the limit */
+        unsigned n_misses;   /* polls that have found nothing, less those that have found something */
+        unsigned n_rests;    /* waits that are not to be polled in, because of those */
 } Spin;
 
 #define SPIN_NULL ((Spin) {})
 
-static inline void spin_set(Spin *s, uint64_t max) {
-        *s = (Spin) { .max = max };
-}
+/* Begins anew. */
+void spin_set(Spin *s, uint64_t usec);
 
-/* A wait is over after `usec`, the looking included. `came`: by what it was for, not by its timeout. */
-void spin_waited(Spin *s, uint64_t usec, bool came);
+/* For how long to poll in the wait that begins now. */
+uint64_t spin_begin(Spin *s);
+
+/* How that wait went: `polled_nsec` is what spin_begin() has said, or 0 if there was something already; `waited_nsec` its whole
+ * length. `traffic`: that has ended it, and not a timer, for example. */
+void spin_end(Spin *s, uint64_t polled_nsec, uint64_t waited_nsec, bool traffic);

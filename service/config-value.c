@@ -172,6 +172,10 @@ static int parse_milliseconds(const char *text, void *field) {
         return parse_time(text, USEC_PER_MSEC, field);
 }
 
+static int parse_microseconds(const char *text, void *field) {
+        return parse_time(text, 1, field);
+}
+
 static int parse_seconds_or_never(const char *text, void *field) {
         if (strcmp(text, "infinity") != 0)
                 return parse_seconds(text, field);
@@ -181,6 +185,7 @@ static int parse_seconds_or_never(const char *text, void *field) {
 
 const ValueType value_seconds = { parse_seconds, equal_u64, true, "is not a time; give seconds, as in" };
 const ValueType value_milliseconds = { parse_milliseconds, equal_u64, true, "is not a time; give milliseconds, as in" };
+const ValueType value_microseconds = { parse_microseconds, equal_u64, true, "is not a time; give microseconds, as in" };
 const ValueType value_seconds_or_never = { parse_seconds_or_never, equal_u64, true,
                                            "is not a time; give seconds, or infinity, as in" };
 

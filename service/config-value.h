@@ -19,6 +19,7 @@ extern const ValueType value_number;         /* uint64_t: 16384 */
 extern const ValueType value_size;           /* uint64_t, bytes: 65536, 256K, 1M, 2G; powers of 1024 */
 extern const ValueType value_seconds;        /* uint64_t, usec: 10, 2.5, 500ms, 1min 30s; a plain number is seconds */
 extern const ValueType value_milliseconds;   /* the same, but a plain number is milliseconds */
+extern const ValueType value_microseconds;   /* … microseconds */
 extern const ValueType value_seconds_or_never; /* seconds; "infinity" is 0 */
 extern const ValueType value_bus;            /* BusKind */
 extern const ValueType value_listen;         /* char **: addresses between white space; none: NULL */

@@ -54,6 +54,8 @@ static const struct Key {
         /* The largest frame must fit with room to spare, or a flow could not begin; the field on the wire is a u32. The default
          * is two of them: several senders that begin together must not fill the outbox of one that has stopped. */
         { "InitialCredit", &value_size, FIELD(initial_credit), "128K", "65577", "4294967295", false },
+        /* 0 is not at all. What it saves is to be woken, some microseconds to some dozens: 1 ms in vain for that is no gain. */
+        { "SpinUSec", &value_microseconds, FIELD(spin_usec), "0", "0", "1ms", false },
 #undef FIELD
 };
 

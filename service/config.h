@@ -27,6 +27,7 @@ typedef struct Config {
         uint64_t outbox_high;                  /* OutboxHighWater=, bytes, K/M/G suffixes */
         uint64_t outbox_low;                   /* OutboxLowWater= */
         uint64_t initial_credit;               /* InitialCredit= */
+        uint64_t spin_usec;                    /* SpinUSec=: 0, not at all */
 } Config;
 
 #define CONFIG_NULL ((Config) {})

@@ -105,6 +105,7 @@ static void apply(Server *s, Config *loaded) {
         s->config = *loaded;
         router_set_config(s->router, &config);
         net_set_kernel_timeout(s->net, s->config.kernel_timeout_usec);
+        net_set_spin(s->net, s->config.spin_usec);
 }
 
 int server_reload(Server *s, char **ret_error) {
@@ -405,6 +406,7 @@ int server_new(const Options *options, Server **ret_server) {
                 r = add_sources(s);
         if (r < 0)
                 return log_error(r, "Can't start: %s.", strerror(-r));
+        net_set_spin(s->net, s->config.spin_usec);
         r = listen_all(s, options);
         if (r < 0)
                 return r; /* said */

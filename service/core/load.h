@@ -14,7 +14,7 @@ typedef struct LoadCounters {
         uint64_t messages_out; /* the same, once for each client that they were forwarded to */
         uint64_t bytes_in;     /* all that was read, headers included */
         uint64_t bytes_out;    /* all that was written */
-        uint64_t busy_usec;    /* time that the loop was not asleep */
+        uint64_t busy_usec;    /* time that the loop neither slept nor polled */
 } LoadCounters;
 
 /* Everything, in the order of the LOAD answer on the wire (PROTOCOL.md): u64 each. */

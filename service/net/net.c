@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "protocol/spin.h"
 #include "service/net/listener.h"
 #include "service/net/net.h"
 
@@ -33,6 +34,7 @@ struct Net {
         NetHandler out_of_descriptors;
         void *userdata;
         int epoll_fd;
+        Spin spin;
         uint64_t now_nsec;   /* when the clock was looked at last */
         uint64_t awake_usec; /* when the last wait was over */
         uint64_t kernel_timeout_usec;
@@ -404,11 +406,27 @@ static int look(Net *n, struct epoll_event events[static EVENTS_MAX], int timeou
         return n_events;
 }
 
-static int wait_for_events(Net *n, struct epoll_event events[static EVENTS_MAX]) {
-        int n_events;
+/* Something is ready, and not only the control plane's descriptor. */
+static bool is_traffic(const struct epoll_event *events, int n_events) {
+        return n_events > 1 || (n_events == 1 && events[0].data.ptr);
+}
 
-        n->router->load.counters.busy_usec += n->now_nsec / 1000 - n->awake_usec;
-        n_events = look(n, events, find_timeout(n));
+/* Waits until there is something to do, by polling first if that promises something: timers are late by no more than that. */
+static int wait_for_events(Net *n, struct epoll_event events[static EVENTS_MAX]) {
+        uint64_t begin = n->now_nsec, polled = 0;
+        int timeout = find_timeout(n), n_events = 0;
+
+        n->router->load.counters.busy_usec += begin / 1000 - n->awake_usec;
+        if (timeout != 0)
+                polled = spin_begin(&n->spin);
+        if (polled > 0 && (n_events = look(n, events, 0)) != 0)
+                polled = 0; /* it was not what has found that */
+        while (n_events == 0 && n->now_nsec - begin < polled)
+                n_events = look(n, events, 0);
+        if (n_events == 0)
+                n_events = look(n, events, timeout);
+        if (timeout != 0)
+                spin_end(&n->spin, polled, n->now_nsec - begin, is_traffic(events, n_events));
         n->awake_usec = n->now_nsec / 1000;
         return n_events;
 }
@@ -443,4 +461,8 @@ int net_set_control(Net *n, int fd) {
         struct epoll_event event = { .events = EPOLLIN }; /* its pointer is NULL, which no link's is */
 
         return epoll_ctl(n->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+void net_set_spin(Net *n, uint64_t usec) {
+        spin_set(&n->spin, usec);
 }

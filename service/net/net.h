@@ -64,6 +64,9 @@ void net_adopt(Net *n, NetPassed *passed);
 /* For new links */
 void net_set_kernel_timeout(Net *n, uint64_t usec);
 
+/* Before it sleeps it polls for up to so long, while traffic is brisk (spin.h); 0: never. */
+void net_set_spin(Net *n, uint64_t usec);
+
 /* The control plane's descriptor, which is waited for beside the links. Returns 0 or a negative errno. */
 int net_set_control(Net *n, int fd);
 

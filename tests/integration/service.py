@@ -72,13 +72,17 @@ class Service:
             self.finish()
             raise
 
-    def start(self, **config):
-        """Also starts it again, on the same state directory and the same local socket, with changed configuration if wished."""
+    def configure(self, **config):
+        """Writes the configuration, for the next start or a reload. Returns its path."""
         self.config |= config
         path = os.path.join(self.directory, "directserver.conf")
         with open(path, "w", encoding="utf-8") as f:
             f.write("[Server]\n" + "".join(f"{key}={value}\n" for key, value in self.config.items()))
+        return path
 
+    def start(self, **config):
+        """Also starts it again, on the same state directory and the same local socket, with changed configuration if wished."""
+        path = self.configure(**config)
         places = {"tcp": "127.0.0.1:0", "tcp6": "[::1]:0", "any": "0.0.0.0:0", "unix": f"unix:{self.directory}/socket"}
         command = [*self.prefix, os.environ["DIRECTSERVER_EXECUTABLE"], f"--config={path}", f"--bus={self.bus}",
                    f"--state-directory={self.state}",

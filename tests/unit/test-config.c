@@ -59,6 +59,7 @@ START_TEST(defaults) {
         ck_assert_uint_eq(config.outbox_high, 4 << 20);
         ck_assert_uint_eq(config.outbox_low, 1 << 20);
         ck_assert_uint_eq(config.initial_credit, 128 << 10);
+        ck_assert_uint_eq(config.spin_usec, 0);
 }
 END_TEST
 
@@ -78,7 +79,8 @@ START_TEST(everything_set) {
                   "BroadcastWaitMSec=2s\n"
                   "OutboxHighWater=2M\n"
                   "OutboxLowWater=65536\n"
-                  "InitialCredit=512K\n");
+                  "InitialCredit=512K\n"
+                  "SpinUSec=50\n");
         ck_assert_str_eq(config.listen[0], "127.0.0.1:0");
         ck_assert_str_eq(config.listen[1], "[::1]:20000");
         ck_assert_str_eq(config.listen[2], "unix:/run/x.sock");
@@ -93,6 +95,7 @@ START_TEST(everything_set) {
         ck_assert_uint_eq(config.outbox_high, 2 << 20);
         ck_assert_uint_eq(config.outbox_low, 65536);
         ck_assert_uint_eq(config.initial_credit, 512 << 10);
+        ck_assert_uint_eq(config.spin_usec, 50);
 }
 END_TEST
 
@@ -127,6 +130,8 @@ static const struct Bad {
           ":2: SlowClientTimeoutSec=never is not a time; give seconds, or infinity, as in SlowClientTimeoutSec=0" },
         { "[Server]\nBroadcastWaitMSec=x\n",
           ":2: BroadcastWaitMSec=x is not a time; give milliseconds, as in BroadcastWaitMSec=500" },
+        { "[Server]\nSpinUSec=x\n", ":2: SpinUSec=x is not a time; give microseconds, as in SpinUSec=0" },
+        { "[Server]\nSpinUSec=1001\n", ":2: SpinUSec=1001 is too large; give at most 1ms" },
         { "[Server]\nPingIntervalSec=99ms\n", ":2: PingIntervalSec=99ms is too small; give at least 100ms" },
         { "[Server]\nPingIntervalSec=2h\n", ":2: PingIntervalSec=2h is too large; give at most 1h" },
         { "[Server]\nGraceSec=49d\n", ":2: GraceSec=49d is too large; give at most 1d" },
@@ -421,7 +426,7 @@ START_TEST(each_default_is_valid) {
                 snprintf(file, sizeof(file), "[Server]\n%s=%s\n", name, text);
                 load_well(file);
         }
-        ck_assert_uint_eq(n, 11);
+        ck_assert_uint_eq(n, 12);
 }
 END_TEST
 
