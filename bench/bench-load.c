@@ -21,7 +21,7 @@ enum { WARM_UP_MS = 100 }; /* the kernel finds the sizes of its buffers */
 
 typedef struct Options {
         Workload workload;
-        bool one_processor;
+        bool one_processor, own_processors;
         unsigned n_rounds, slice_ms, stop_ms, n_idle;
 } Options;
 
@@ -34,7 +34,7 @@ static int run_slice(Side *s, const Options *o, unsigned duration_ms, LoadFigure
         ProcessTimes before, after;
         int r;
 
-        r = o->one_processor ? process_bind(s->pid, 0) : 0;
+        r = o->one_processor ? process_bind(s->pid, 0, 0) : o->own_processors ? process_bind(s->pid, 1, 0) : 0;
         if (r >= 0)
                 r = process_get_times(s->pid, &before);
         if (r >= 0)
@@ -48,7 +48,7 @@ static int run_slice(Side *s, const Options *o, unsigned duration_ms, LoadFigure
                 .user_nsec = after.user_nsec - before.user_nsec,
                 .system_nsec = after.system_nsec - before.system_nsec,
         };
-        return o->one_processor ? process_unbind(s->pid) : 0;
+        return o->one_processor || o->own_processors ? process_unbind(s->pid) : 0;
 }
 
 static int measure(Side *s, const Options *o, unsigned round) {
@@ -73,11 +73,14 @@ static int measure(Side *s, const Options *o, unsigned round) {
 }
 
 static void open_side(Side *s, const Options *o) {
+        Workload workload = o->workload;
         ProcessTimes times;
         LoadFigures f;
         int r;
 
-        r = load_new(s->target, &s->server, &o->workload, &s->load);
+        if (s->target != &target_direct)
+                workload.spin_usec = 0;
+        r = load_new(s->target, &s->server, &workload, &s->load);
         if (r < 0) {
                 report_failure(s, r == -EPROTO ? "what arrived is not what was sent" : "connecting", r);
                 return;
@@ -126,6 +129,9 @@ static int help(const char *program) {
                "     --window=N          So many messages on their way, each is answered (default: as many\n"
                "                         as there is room for, one way)\n"
                "     --one-processor     Server and load on the first processor\n"
+               "     --own-processors    The server on the second, the load on the first\n"
+               "     --spin-usec=N       With direct, the load polls for so long before it sleeps, as the server\n"
+               "                         does that was started with SpinUSec=N\n"
                "     --rounds=N          How often each is measured (default: 5)\n"
                "     --slice-ms=N        For how long each time (default: 200)\n"
                "  -h --help              Show this help\n",
@@ -166,6 +172,9 @@ static int apply(int c, uint64_t n, Options *o) {
         case 'w':
                 o->workload.window = (uint32_t) n;
                 break;
+        case 'y':
+                o->workload.spin_usec = (uint32_t) n;
+                break;
         case 'r':
                 o->n_rounds = (unsigned) n;
                 break;
@@ -188,6 +197,8 @@ static int parse(int argc, char **argv, Options *o) {
                 { "size", required_argument, NULL, 's' },
                 { "window", required_argument, NULL, 'w' },
                 { "one-processor", no_argument, NULL, '1' },
+                { "own-processors", no_argument, NULL, '2' },
+                { "spin-usec", required_argument, NULL, 'y' },
                 { "rounds", required_argument, NULL, 'r' },
                 { "slice-ms", required_argument, NULL, 't' },
                 { "help", no_argument, NULL, 'h' },
@@ -202,8 +213,8 @@ static int parse(int argc, char **argv, Options *o) {
                         return help(argv[0]);
                 if (c == '?')
                         return -EINVAL;
-                if (c == '1') {
-                        o->one_processor = true;
+                if (c == '1' || c == '2') {
+                        *(c == '1' ? &o->one_processor : &o->own_processors) = true;
                         continue;
                 }
                 r = parse_number(table[index].name, optarg, c == 's' ? UINT32_MAX : TARGET_CLIENTS_MAX / 2, &n);

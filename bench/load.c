@@ -206,11 +206,20 @@ static int settle_loss(Load *l) {
         return r;
 }
 
+static int wait_for_events(const Load *l, struct epoll_event events[static EVENTS_MAX]) {
+        uint64_t end = l->workload.spin_usec > 0 ? load_now_nsec() + (uint64_t) l->workload.spin_usec * 1000 : 0;
+        int n = 0;
+
+        while (n == 0 && end > 0 && load_now_nsec() < end)
+                n = epoll_wait(l->epoll_fd, events, EVENTS_MAX, 0);
+        return n == 0 ? epoll_wait(l->epoll_fd, events, EVENTS_MAX, LOST_MS) : n;
+}
+
 static int turn(Load *l, uint64_t end, unsigned *n_silent) {
         struct epoll_event events[EVENTS_MAX];
         int n, r = 0;
 
-        n = epoll_wait(l->epoll_fd, events, EVENTS_MAX, LOST_MS);
+        n = wait_for_events(l, events);
         if (n < 0 && errno != EINTR)
                 return -errno;
         for (int i = 0; r >= 0 && i < n; i++)

@@ -21,6 +21,7 @@ typedef struct Workload {
         uint64_t size;   /* payload bytes */
         uint32_t n;
         uint32_t window; /* messages on their way, each is answered; 0: deep, as many as there is room for, one way */
+        uint32_t spin_usec; /* the load polls for so long before it sleeps */
 } Workload;
 
 typedef struct LoadFigures {

@@ -11,7 +11,7 @@ PLOTS = {
     "cost-by-size": ("8 pairs, deep", "bytes of a message", "size", {"pairs": 8, "window": None}),
     "cost-by-clients": ("128 B, deep", "pairs", "pairs", {"size": 128, "window": None}),
     "cost-by-clients-window": ("128 B, one on its way for each pair", "pairs", "pairs",
-                               {"size": 128, "window": 1, "one-processor": None}),
+                               {"size": 128, "window": 1, "one-processor": None, "own-processors": None}),
     "cost-by-fan-out": ("128 B, broadcast", "receivers", "broadcast", {"size": 128}),
 }
 

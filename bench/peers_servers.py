@@ -148,6 +148,8 @@ class Direct(Ours):
         path = os.path.join(self.directory, "directserver.conf")
         with open(path, "w", encoding="utf-8") as file:
             file.write("[Server]\nPingIntervalSec=1h\n")  # none between the messages that are counted
+            if "spin-usec" in workload.options():
+                file.write(f"SpinUSec={workload.options()['spin-usec']}\n")
         return [self.path(self.places), f"--config={path}", f"--state-directory={self.directory}/state", "--bus=none",
                 "--listen=127.0.0.1:0"]
 

@@ -79,7 +79,7 @@ int process_get_memory(pid_t pid, ProcessMemory *ret_memory) {
         return 0;
 }
 
-static int set_affinity(pid_t pid, const cpu_set_t *set) {
+static int set_affinity(pid_t pid, const cpu_set_t *set, const cpu_set_t *own) {
         struct dirent *entry;
         char path[64];
         DIR *d;
@@ -96,20 +96,22 @@ static int set_affinity(pid_t pid, const cpu_set_t *set) {
                         r = -errno;
         }
         closedir(d);
-        return r < 0 ? r : sched_setaffinity(0, sizeof(*set), set) < 0 ? -errno : 0;
+        return r < 0 ? r : sched_setaffinity(0, sizeof(*own), own) < 0 ? -errno : 0;
 }
 
-int process_bind(pid_t pid, int processor) {
-        cpu_set_t set;
+int process_bind(pid_t pid, int processor, int own_processor) {
+        cpu_set_t set, own;
 
         CPU_ZERO(&set);
+        CPU_ZERO(&own);
         CPU_SET((size_t) processor, &set);
-        return set_affinity(pid, &set);
+        CPU_SET((size_t) own_processor, &own);
+        return set_affinity(pid, &set, &own);
 }
 
 int process_unbind(pid_t pid) {
         cpu_set_t set;
 
         memset(&set, 0xff, sizeof(set));
-        return set_affinity(pid, &set);
+        return set_affinity(pid, &set, &set);
 }

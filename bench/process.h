@@ -18,6 +18,6 @@ typedef struct ProcessMemory {
 } ProcessMemory;
 int process_get_memory(pid_t pid, ProcessMemory *ret_memory);
 
-/* Binds all threads of a process, and ours, to one processor; or lets them run on all that there are. */
-int process_bind(pid_t pid, int processor);
+/* Binds all threads of a process to one processor, and ours to the same or another one; or lets all run on all that there are. */
+int process_bind(pid_t pid, int processor, int own_processor);
 int process_unbind(pid_t pid);
