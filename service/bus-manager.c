@@ -87,7 +87,7 @@ static int run_reload(sd_bus_message *call, const char *who, void *userdata, sd_
         Bus *bus = userdata;
         int r;
 
-        r = server_reload(bus->server, &text);
+        r = server_reload(bus->server, who, &text);
         if (r < 0)
                 return r == -ENOMEM ? r : bus_error_set_text(error, BUS_E_INVALID_CONFIGURATION, text);
         return sd_bus_reply_method_return(call, NULL);

@@ -71,8 +71,10 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 
 static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
         __attribute__((cleanup(cleanup_free))) char *error = NULL;
+        char who[32];
 
-        (void) server_reload(userdata, &error); /* it has logged what is wrong, and goes on as before */
+        snprintf(who, sizeof(who), "uid %" PRIu32, info->ssi_uid);
+        (void) server_reload(userdata, who, &error); /* it has logged what is wrong, and goes on as before */
         return 0;
 }
 
@@ -108,7 +110,7 @@ static void apply(Server *s, Config *loaded) {
         net_set_spin(s->net, s->config.spin_usec);
 }
 
-int server_reload(Server *s, char **ret_error) {
+int server_reload(Server *s, const char *who, char **ret_error) {
         __attribute__((cleanup(cleanup_free))) char *fixed = NULL, *changed = NULL;
         LogFields fields = { .message = LOG_MESSAGE_RELOADED };
         Config loaded = CONFIG_NULL;
@@ -132,7 +134,7 @@ int server_reload(Server *s, char **ret_error) {
         apply(s, &loaded);
         if (*fixed)
                 log_full(LOG_WARNING, 0, &fields, "Changed in the configuration, but only a restart makes it so: %s.", fixed);
-        log_full(LOG_INFO, 0, &fields, "Configuration reloaded; changed: %s.", *changed ? changed : "nothing");
+        log_full(LOG_INFO, 0, &fields, "Configuration reloaded, as %s asked; changed: %s.", who, *changed ? changed : "nothing");
         return 0;
 }
 

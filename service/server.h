@@ -40,8 +40,9 @@ int server_find_client(Server *server, const char *name, ServerClient *ret);
 enum { SERVER_REASON_MAX = 1024 };
 int server_kick_client(Server *server, uint64_t id, const char *reason, const char *who);
 
-/* Reads the configuration again. 0; or a negative errno and *ret_error (free() it), nothing changed. */
-int server_reload(Server *server, char **ret_error);
+/* Reads the configuration again; `who` asks for it, for the log. 0; or a negative errno and *ret_error (free() it), nothing
+ * changed. */
+int server_reload(Server *server, const char *who, char **ret_error);
 
 void server_get_load(Server *server, LoadFigures *ret);
 

@@ -132,9 +132,9 @@ int server_kick_client(Server *server, uint64_t id, const char *reason, const ch
         return remove_client(server, id, WIRE_REASON_KICKED);
 }
 
-int server_reload(Server *server, char **ret_error) {
+int server_reload(Server *server, const char *who, char **ret_error) {
         if (!server->reload_error) {
-                fputs("reloaded\n", stderr);
+                fprintf(stderr, "reloaded by %s\n", who);
                 return 0;
         }
         *ret_error = strdup(server->reload_error);

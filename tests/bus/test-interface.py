@@ -98,7 +98,7 @@ class InterfaceTest(BusTest):
 
     def test_reload(self):
         self.assertEqual(self.outcome(PATH, MANAGER, 'Reload'), 'ok')
-        self.log('reloaded')
+        self.assertRegex(self.log('reloaded'), r'^reloaded by uid \d+$')
         self.service.command('reload-fails')
         self.assertEqual(self.outcome(PATH, MANAGER, 'Reload'),
                          f'{NAME}.Error.InvalidConfiguration /etc/directserver/directserver.conf:7: MaxClients= wants a number')

@@ -60,7 +60,7 @@ class Spin(ServiceTest):
         self.service.configure(SpinUSec=value)
         skip = len(self.service.log())
         self.service.send_signal(signal.SIGHUP)
-        self.service.wait_line("reloaded; changed: SpinUSec", skip=skip)
+        self.service.wait_line("asked; changed: SpinUSec", skip=skip)
 
     def test_start(self):
         self.use_two_processors()
