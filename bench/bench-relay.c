@@ -3,7 +3,8 @@
 /* The bare relay: what any program that passes bytes between sockets has to pay. It pairs connections in the order in which
  * they come (the first with the second, …), or passes what one sends to all others (--broadcast); who connects is greeted
  * with a byte, if asked (--greet), so that a load knows when it is known. For each ready socket it makes one recv into a buffer
- * that all share and one send for each target, of the service's sizes. It parses nothing, counts nothing, and looks at no clock.
+ * that all share and one send for each target, of the service's usual sizes. It parses nothing, counts nothing, and looks at no
+ * clock.
  * What a target does not take is kept, and its source is not read from meanwhile: so memory is bounded here as well. */
 
 #include <errno.h>
@@ -22,7 +23,7 @@
 
 enum {
         EVENTS_MAX = 256,         /* as the service's data plane */
-        READ_SIZE = 128 * 1024,   /* as LINK_READ_SIZE_MAX */
+        READ_SIZE = 128 * 1024,   /* as LINK_READ_SIZE_USUAL */
         CONNECTIONS_MAX = 16384,
 };
 

@@ -101,7 +101,9 @@ void link_set_dirty(Link *l) {
 size_t link_get_read_size(const Link *l) {
         if (l->state == LINK_OPENING)
                 return WIRE_HELLO_FRAME_MAX - l->framer.n_tail;
-        return l->router->queued_bytes > LINK_QUEUED_SCARCE ? READ_SIZE_SCARCE : LINK_READ_SIZE_MAX;
+        if (l->router->queued_bytes > LINK_QUEUED_SCARCE)
+                return READ_SIZE_SCARCE;
+        return l->streams ? LINK_READ_SIZE_MAX : LINK_READ_SIZE_USUAL;
 }
 
 /* Output */

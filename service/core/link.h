@@ -46,6 +46,7 @@ struct Link {
         bool unconfirmed;    /* it has resumed a session, and nothing shows yet that the peer has read its WELCOME */
         bool failed;         /* there was no memory for what it should get: its stream has a hole, it ends with the turn */
         bool skips_broadcasts; /* has been over its high-water mark for too long */
+        bool streams;        /* the last read brought all that it might: there is more to come */
         Framer framer;
         Outbox outbox;
         Timer timer;
@@ -80,7 +81,7 @@ static inline bool link_wants_input(const Link *l) {
         return l->state == LINK_OPENING || l->state == LINK_CLOSING || (l->state == LINK_UP && LIST_EMPTY(&l->pauses));
 }
 
-/* The most that may be read at once for it. */
+/* The most that may be read at once for it: up to LINK_READ_SIZE_MAX, but LINK_READ_SIZE_USUAL will always do. */
 size_t link_get_read_size(const Link *l);
 
 /* Bytes have arrived, behind the tail that framer_take() gave: routes all frames in them and keeps the new tail. `data` may be
@@ -116,7 +117,10 @@ enum {
         LINK_LEAVING_BYTES = 8 * 1024 * 1024,
         /* Queued for all together: from there on, links are read from and let queue less */
         LINK_QUEUED_SCARCE = 64 * 1024 * 1024,
-        LINK_READ_SIZE_MAX = 128 * 1024, /* beyond this, a larger read saves no time that can be measured */
+        LINK_READ_SIZE_USUAL = 128 * 1024,
+        /* Where a read has brought that much, the next may bring this: then a message costs a fifth less. It is all that the
+         * library lets one flow have under way. A larger one gains a little for messages of 1 MiB, and others wait for longer. */
+        LINK_READ_SIZE_MAX = 512 * 1024,
         /* How long an output must have been blocked before the kernel is told that this peer is slow rather than dead: well below
          * the shortest time-out that can be configured, and rare enough to cost nothing. */
         LINK_STALL_USEC = 250 * 1000,

@@ -134,12 +134,14 @@ static LinkEnd classify(const Socket *s, int error) {
         }
 }
 
-size_t socket_read(Socket *s, uint8_t *buffer) {
+size_t socket_read(Socket *s, uint8_t *buffer, size_t room) {
         Link *l = s->link;
-        size_t n_tail = l->framer.n_tail, n = 0;
+        size_t n_tail = l->framer.n_tail, size = link_get_read_size(l), n = 0;
         ssize_t k;
 
-        k = recv(s->fd, buffer + n_tail, link_get_read_size(l), MSG_DONTWAIT);
+        if (size > room - n_tail)
+                size = room - n_tail;
+        k = recv(s->fd, buffer + n_tail, size, MSG_DONTWAIT);
         if (k > 0)
                 n = (size_t) k;
         else if (k == 0) {

@@ -42,11 +42,11 @@ int socket_new(int fd, const Address *peer, Router *router, Socket **ret_socket)
 int socket_new_passed(int fd, bool was_reset, Socket **ret_socket);
 Socket *socket_free(Socket *s);
 
-/* Reads once, into `buffer` with room for the link's tail and READ_SIZE more, and feeds the link. Returns how many bytes of it
- * are in use until the end of the turn. */
-size_t socket_read(Socket *s, uint8_t *buffer);
+/* Reads once, into `buffer`, of which `room` bytes are free, SOCKET_BUFFER_SIZE at least, and feeds the link. Returns how many of
+ * them are in use until the end of the turn. */
+size_t socket_read(Socket *s, uint8_t *buffer, size_t room);
 
-enum { SOCKET_BUFFER_SIZE = WIRE_FRAME_MAX + LINK_READ_SIZE_MAX };
+enum { SOCKET_BUFFER_SIZE = WIRE_FRAME_MAX + LINK_READ_SIZE_USUAL };
 
 /* Writes what the link has, keeps the rest, and goes on with closing. */
 void socket_flush(Socket *s);

@@ -15,8 +15,8 @@ DERIVED = {
     "Router": ("router.h", "config ops userdata now n_links n_paused queued_bytes n_broadcasters dirty admitting stopping turn "
                "turn_messages timers load_timer sessions presence load former is_unsettled"),
     "Session": ("session.h", "link watchers watches n_watches everyone n_name watches_everyone"),
-    "Link": ("link.h", "router userdata address dirty failed n_charged pauses pausing last_paused shares sharing dirty_entry "
-             "waiting_entry framer outbox"),
+    "Link": ("link.h", "router userdata address dirty failed streams n_charged pauses pausing last_paused shares sharing "
+             "dirty_entry waiting_entry framer outbox"),
     "Outbox": ("outbox.h", "head tail urgent n_kept n_urgent n_borrowed first last begun"),
     "Chunk": ("outbox.c", "next begin end size data"),
     "Pause": ("pause.c", "sender of_sender of_target"),

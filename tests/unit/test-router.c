@@ -261,9 +261,26 @@ START_TEST(scarce_memory) {
         ck_assert_uint_eq(link_get_read_size(a->link), 4096);
         fake_take(b, FAKE_UNLIMITED);
         fake_net_run(net);
+        ck_assert_uint_eq(link_get_read_size(a->link), LINK_READ_SIZE_USUAL);
+}
+END_TEST
+
+/* Who sends more than one read takes is read from in larger pieces, until it is less. */
+START_TEST(stream) {
+        net->hands_over = false; /* a stream is found out anew after it */
+        fake_fill(a, b->id, LINK_READ_SIZE_USUAL / 2);
+        fake_net_run(net);
+        ck_assert_uint_eq(link_get_read_size(a->link), LINK_READ_SIZE_USUAL);
+        fake_fill(a, b->id, LINK_READ_SIZE_USUAL / 2);
+        fake_fill(a, b->id, LINK_READ_SIZE_USUAL / 2);
+        fake_net_run(net);
         ck_assert_uint_eq(link_get_read_size(a->link), LINK_READ_SIZE_MAX);
+        ck_assert_uint_eq(link_get_read_size(b->link), LINK_READ_SIZE_USUAL);
+        fake_fill(a, b->id, 40);
+        fake_net_run(net);
+        ck_assert_uint_eq(link_get_read_size(a->link), LINK_READ_SIZE_USUAL);
 }
 END_TEST
 
 TEST_MAIN_FIXTURE("router", setup, teardown, alive, resolve, list, a_long_list, bad_questions, load, smaller_limits,
-                  a_smaller_mark_that_is_left_at_once, scarce_memory)
+                  a_smaller_mark_that_is_left_at_once, scarce_memory, stream)
