@@ -478,6 +478,7 @@ int direct_process(DirectClient *client) {
         if (!client->link.is_blocked)
                 more |= client_write(client); /* what the handlers sent */
         client->inbox.unseen = false;
+        client->has_turned = true;
         client_arm(client, true);
         return more;
 }

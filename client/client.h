@@ -50,6 +50,7 @@ struct DirectClient {
 
         unsigned n_inside;  /* calls that run the loop; the last to leave updates what the epoll set waits for */
         bool is_polled;     /* the program knows the descriptor */
+        bool has_turned;    /* direct_process() has written all since anything was written outside of it */
         bool is_dispatching; /* a handler is being called */
         bool is_waiting;    /* a blocking function waits for an answer: reading goes on above the bound of the inbox */
         bool is_reading;    /* a frame is being dealt with where it was read: nothing is written meanwhile, since that may read */

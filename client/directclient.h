@@ -206,9 +206,9 @@ typedef void (*DirectSendHandler)(DirectClient *client, int result, void *userda
  * parts of one larger message. Smaller messages pass larger ones, and larger ones each other, so that none waits for long. */
 
 /* Sends `size` bytes to the client with the id `target`; `kind` is the application's own number for what kind of message it is.
- * The data is copied, and written in the next turn of the loop, or when there is enough for a write. -EAGAIN: the send buffer is
- * full, DIRECT_EVENT_WRITABLE will tell (or see direct_set_send_timeout()); -ENOTCONN: not connected now; -EACCES: policy has
- * refused messages to it before. */
+ * The data is copied, and written in the next turn of the loop, or when there is enough for a write; what a loop of your own
+ * sends first after its turn, at once. -EAGAIN: the send buffer is full, DIRECT_EVENT_WRITABLE will tell (or see
+ * direct_set_send_timeout()); -ENOTCONN: not connected now; -EACCES: policy has refused messages to it before. */
 int direct_send(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size);
 int direct_send_async(DirectClient *client, uint64_t target, uint16_t kind, const void *data, size_t size,
                       DirectSendHandler handler, void *userdata);

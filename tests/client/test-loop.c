@@ -66,21 +66,28 @@ START_TEST(test_readable) {
         ck_assert_int_eq(direct_process(client), 0);
         ck_assert_int_eq(direct_wait(client, 0), 0);
 
-        /* Something to write */
+        /* Something to write, more than goes out at once */
         ck_assert_int_eq(direct_send(client, 2, 0, "x", 1), 0);
+        ck_assert(!is_readable());
+        ck_assert_int_eq(direct_send(client, 2, 0, "y", 1), 0);
         ck_assert(is_readable());
         ck_assert_int_eq(direct_wait(client, DIRECT_FOREVER), 1);
         ck_assert_int_eq(direct_process(client), 0);
         ck_assert(!is_readable());
+        fake_expect_data(&fake, client, &frame);
         fake_expect_data(&fake, client, &frame);
 
         fake_settle(client);
 
         /* A question that a stream gives rise to before it has anything to say itself */
         ck_assert_int_eq(direct_stream_begin(client, 3, 0, DIRECT_SIZE_UNKNOWN, &stream), 0);
+        ck_assert(fake_take(&fake, &frame));
+        ck_assert_uint_eq(frame.header.kind, WIRE_ASK_WATCH);
+        ck_assert(!is_readable());
+        ck_assert_int_eq(direct_stream_begin(client, 4, 0, DIRECT_SIZE_UNKNOWN, &stream), 0);
         ck_assert(is_readable());
         ck_assert_int_eq(direct_process(client), 0);
-        fake_expect_watch(&fake, client, 3, &frame);
+        fake_expect_watch(&fake, client, 4, &frame);
         ck_assert(!is_readable());
 
         /* Something to read, that waits for direct_receive() afterwards */
@@ -141,10 +148,15 @@ END_TEST
 START_TEST(test_batch) {
         for (int i = 0; i < 100; i++)
                 ck_assert_int_eq(direct_send(client, 2, 0, &i, sizeof(i)), 0);
+        /* The first at once, the others with the next turn */
+        do
+                ck_assert(fake_take(&fake, &frame));
+        while (frame.header.type == WIRE_ASK);
+        ck_assert_uint_eq(frame.header.sequence, 1);
         ck_assert(!fake_take(&fake, &frame));
         ck_assert_uint_eq(direct_get_queued(client), 100 * (WIRE_HEADER_SIZE + sizeof(int)));
         ck_assert_int_eq(direct_process(client), 0);
-        for (int i = 0; i < 100; i++) {
+        for (int i = 1; i < 100; i++) {
                 fake_expect_data(&fake, client, &frame);
                 ck_assert_mem_eq(frame.payload, &i, sizeof(i));
                 ck_assert_uint_eq(frame.header.flags, WIRE_FIRST | WIRE_LAST | WIRE_RELIABLE);

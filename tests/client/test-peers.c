@@ -438,6 +438,7 @@ START_TEST(test_bounces) {
 
         ck_assert_int_eq(direct_send_async(client, 4, 0, "1", 1, on_sent, &refused), 0);
         ck_assert_int_eq(direct_call_start(client, 4, 0, NULL, 0, DIRECT_FOREVER, on_called, &called), 0);
+        ck_assert_int_eq(direct_process(client), 0);
         fake_expect_data(&fake, client, &frame);
         bounce(WIRE_BOUNCE_POLICY, &frame);
         fake_settle(client);
