@@ -129,10 +129,10 @@ class Machine:
         return self.run("bash", "-euc", text, **keywords)
 
     def start(self, *arguments, user=None, merge=False):
-        """Starts a program whose stdin and stdout, for `merge` with stderr, are pipes of text. It ends with the machine at the
-        latest."""
+        """Starts a program whose stdin and stdout, for `merge` with stderr, are pipes of text, in a session of its own, as where
+        somebody else has logged in: the kernel shares processors out to sessions. It ends with the machine at the latest."""
         program = subprocess.Popen(self.command(*arguments, user=user), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.STDOUT if merge else None, text=True)
+                                   stderr=subprocess.STDOUT if merge else None, text=True, start_new_session=True)
         self.undo.callback(end_program, program)
         return program
 
