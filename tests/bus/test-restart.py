@@ -29,7 +29,7 @@ class RestartTest(BusTest):
         """The client has noticed nothing, and is on the bus of the next service."""
         self.service.restart()
         self.client.ping()
-        self.assertEqual(self.service.stored, [])
+        self.service.wait_removed()
         self.service.wait_line('is available')
         self.assertEqual(self.n_clients(), 1)
 

@@ -11,9 +11,11 @@ class Hello(programs.ProgramTest):
         # It says nothing before a message comes, so it is called until it is there
         for _ in range(1000):
             bob = self.start("HELLO", "bob", "alice", "How are you?", environment=environment)
-            bob.wait()
-            if alice.process.poll() is not None:
+            bob.process.wait(programs.TIMEOUT)
+            if bob.process.returncode == 0:
                 break
+            bob.wait(1)
+            self.assertEqual(bob.lines("stderr"), ["hello: cannot send to alice: nobody has that name"])
         self.assertEqual(alice.wait(), b"How are you?\n")
 
     def test_no_service(self):

@@ -137,6 +137,8 @@ class Rig:
         try:
             self.service = Service(config, environment=self.failing.environment | self.bus.environment, bus="system")
             self.connect()
+            # It says who comes once it has heard itself that it has its name
+            self.connection.wait_reply(self.connection.call(NAME, MANAGER_PATH, MANAGER, "ListClients"))
             self.n_descriptors = self.service.n_descriptors()
         except BaseException:
             self.finish()

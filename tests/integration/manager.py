@@ -18,6 +18,7 @@ class ManagedService(Service):
 
     def __init__(self, **options):
         self.stored = []
+        self.changed = threading.Condition()
         self.said = []
         self.removed = 0
         self.notify = None
@@ -50,7 +51,9 @@ class ManagedService(Service):
                 continue
             if "FDSTOREREMOVE=1" in lines:
                 self.removed += 1
-                self.forget(name)
+                with self.changed:
+                    self.forget(name)
+                    self.changed.notify_all()
             for fd in fds:
                 os.close(fd)  # of BARRIER=1: the service waits for that
 
@@ -59,6 +62,11 @@ class ManagedService(Service):
         for entry in [entry for entry in self.stored if entry[0] == name]:
             self.stored.remove(entry)
             os.close(entry[1])
+
+    def wait_removed(self):
+        """Until what was stored is not any more: a service says so before it serves, and it may be heard after."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: not self.stored, TIMEOUT), self.stored
 
     def restart(self, **config):
         self.stop()

@@ -104,7 +104,7 @@ class Traffic(HandoverTest):
         say(f"{sum(stream.n_sent for stream in streams)} messages over {RESTARTS} restarts, the longest pause "
             f"{max(stream.longest for stream in streams) * 1000:.0f} ms")
         idle.expect_nothing()
-        self.assertEqual(self.service.stored, [])
+        self.service.wait_removed()
         self.assertEqual(self.service.removed, RESTARTS)
 
     def test_what_is_under_way(self):
