@@ -7,12 +7,13 @@
 #include <string.h>
 
 #include "bench/target.h"
+#include "protocol/loopback.h"
 #include "protocol/wire.h"
 
 static int open_connection(Client *c, const Server *server) {
         int r;
 
-        r = target_connect(server->port, &c->fd);
+        r = target_connect_with(server->port, LOOPBACK_CONGESTION, &c->fd);
         c->receive_fd = c->fd;
         return r;
 }

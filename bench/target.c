@@ -32,7 +32,7 @@ const Target *target_find(const char *name) {
         return NULL;
 }
 
-int target_connect(uint16_t port, int *ret_fd) {
+int target_connect_with(uint16_t port, const char *congestion, int *ret_fd) {
         struct sockaddr_in address = {
                 .sin_family = AF_INET,
                 .sin_port = htons(port),
@@ -45,6 +45,8 @@ int target_connect(uint16_t port, int *ret_fd) {
         if (fd < 0)
                 return -errno;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        if (congestion)
+                setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, strlen(congestion));
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
         if (connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0) {
@@ -55,6 +57,10 @@ int target_connect(uint16_t port, int *ret_fd) {
         }
         *ret_fd = fd;
         return 0;
+}
+
+int target_connect(uint16_t port, int *ret_fd) {
+        return target_connect_with(port, NULL, ret_fd);
 }
 
 int target_send(int fd, const void *data, size_t size) {

@@ -66,6 +66,8 @@ const Target *target_find(const char *name);
 
 /* For targets */
 int target_connect(uint16_t port, int *ret_fd);
+/* … as its client library does: `congestion` is for TCP_CONGESTION. */
+int target_connect_with(uint16_t port, const char *congestion, int *ret_fd);
 int target_send(int fd, const void *data, size_t size);
 int target_receive(int fd, void *buffer, size_t size);
 int target_receive_line(int fd, char *line, size_t size);

@@ -22,6 +22,7 @@
 
 #include "client/link.h"
 #include "client/util.h"
+#include "protocol/loopback.h"
 
 enum {
         /* An idle link: a dead host is noticed within 9 s, at the cost of one packet each way in 5 s */
@@ -53,7 +54,7 @@ void link_deinit(Link *link) {
         link->buffer = NULL;
 }
 
-static void link_set_options(int fd) {
+static void link_set_options(int fd, const Address *address) {
         const struct {
                 int level, option, value;
         } options[] = {
@@ -68,6 +69,8 @@ static void link_set_options(int fd) {
         /* A kernel that does not know one of them gives a link that is slower to notice things, and is a link all the same */
         for (size_t i = 0; i < N_ELEMENTS(options); i++)
                 (void) setsockopt(fd, options[i].level, options[i].option, &options[i].value, sizeof(options[i].value));
+        if (loopback_is((const struct sockaddr *) &address->storage))
+                (void) setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, LOOPBACK_CONGESTION, strlen(LOOPBACK_CONGESTION));
 }
 
 int link_open(Link *link, const Address *address) {
@@ -85,7 +88,7 @@ int link_open(Link *link, const Address *address) {
                 return -errno;
         link->is_tcp = address->storage.ss_family != AF_UNIX;
         if (link->is_tcp)
-                link_set_options(fd);
+                link_set_options(fd, address);
         if (connect(fd, (const struct sockaddr *) &address->storage, address->size) < 0) {
                 r = -errno;
                 if (r != -EINPROGRESS)

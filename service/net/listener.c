@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "protocol/loopback.h"
 #include "service/net/listener.h"
 
 static void free_text(char **text) {
@@ -19,6 +21,12 @@ static void free_text(char **text) {
 
 static void cleanup_listener(Listener **l) {
         listener_free(*l);
+}
+
+/* What it accepts inherits that. */
+static void set_loopback_options(int fd, const Address *own) {
+        if (loopback_is((const struct sockaddr *) &own->storage))
+                setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, LOOPBACK_CONGESTION, strlen(LOOPBACK_CONGESTION));
 }
 
 static int listener_alloc(int fd, Listener **ret_listener) {
@@ -31,6 +39,7 @@ static int listener_alloc(int fd, Listener **ret_listener) {
         if (!l)
                 return -ENOMEM;
         *l = (Listener) { .kind = EVENT_LISTENER, .fd = fd, .local = own.storage.ss_family == AF_UNIX, .lock = PATH_LOCK_NULL };
+        set_loopback_options(fd, &own);
         address_format(&own, l->text);
         *ret_listener = l;
         return 0;
@@ -99,6 +108,7 @@ static int bind_tcp(int fd, const Address *address) {
                 return -errno;
         if (address->storage.ss_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
                 return -errno;
+        set_loopback_options(fd, address);
         return bind(fd, (const struct sockaddr *) &address->storage, address->size) < 0 ? -errno : 0;
 }
 

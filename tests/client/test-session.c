@@ -4,6 +4,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,6 +48,17 @@ static void teardown(void) {
         client = direct_client_free(client);
         fake_deinit(&fake);
 }
+
+/* What is for networks only is left out. */
+START_TEST(test_loopback) {
+        char congestion[16] = "";
+        socklen_t size = sizeof(congestion) - 1;
+
+        ck_assert_int_eq(direct_connect_start(client, fake.address), 0);
+        ck_assert_int_eq(getsockopt(client->link.fd, IPPROTO_TCP, TCP_CONGESTION, congestion, &size), 0);
+        ck_assert_str_eq(congestion, "reno");
+}
+END_TEST
 
 /* Runs until there are so many events. */
 static void run_until_seen(size_t n) {
@@ -374,7 +387,7 @@ START_TEST(test_descriptors) {
 }
 END_TEST
 
-TEST_MAIN_FIXTURE("client-session", setup, teardown, test_hello, test_refused, test_not_a_service, test_kicked,
-                  test_kicked_while_writing, test_stop_while_writing, test_stop_while_writing_local, test_resume,
+TEST_MAIN_FIXTURE("client-session", setup, teardown, test_loopback, test_hello, test_refused, test_not_a_service,
+                  test_kicked, test_kicked_while_writing, test_stop_while_writing, test_stop_while_writing_local, test_resume,
                   test_resume_confirmed, test_resume_refused, test_resume_refused_for_good, test_goodbye_delay, test_replaced,
                   test_no_reconnect, test_ping, test_descriptors)

@@ -24,6 +24,7 @@ INPUT_OUTPUT = (r"sys/(socket|epoll|poll|select|ioctl|un|timerfd|eventfd|signalf
 LIBC = r"c|m|rt|dl|pthread"
 
 LAYERS = (
+    Layer("loopback", r"protocol/loopback\.", ("protocol",), f"{SYSTEMD}|{LOGGING}", LIBC),  # the types of addresses only
     Layer("protocol", r"protocol/", ("protocol",), f"{SYSTEMD}|{LOGGING}|{INPUT_OUTPUT}|stdio|unistd", LIBC),
     Layer("core", r"service/core/", ("protocol", "service/core"), f"{SYSTEMD}|{LOGGING}|{INPUT_OUTPUT}|unistd",
           f"protocol|{LIBC}"),

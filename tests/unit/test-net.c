@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/file.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -176,6 +177,20 @@ static void accept_one(Listener *l) {
         close(client);
 }
 
+/* What comes over networks has what the host has chosen for those. */
+static void check_congestion(const Listener *l, bool is_loopback) {
+        char own[16] = "", usual[16] = "";
+        socklen_t size = sizeof(own) - 1;
+        int fd;
+
+        ck_assert_int_eq(getsockopt(l->fd, IPPROTO_TCP, TCP_CONGESTION, own, &size), 0);
+        fd = socket(AF_INET, SOCK_STREAM, 0);
+        size = sizeof(usual) - 1;
+        ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, usual, &size), 0);
+        close(fd);
+        ck_assert_str_eq(own, is_loopback ? "reno" : usual);
+}
+
 START_TEST(tcp) {
         Listener *l, *second;
         const char *why;
@@ -185,12 +200,20 @@ START_TEST(tcp) {
         ck_assert_str_ne(l->text, "127.0.0.1:0"); /* the port that the kernel has chosen */
         ck_assert(!l->local);
         accept_one(l);
+        check_congestion(l, true);
+        ck_assert_int_eq(listener_new_from_fd(dup(l->fd), &second), 0);
+        check_congestion(second, true);
+        listener_free(second);
         ck_assert_int_eq(listen_on(l->text, &second, &why), -EADDRINUSE);
         ck_assert_str_eq(why, "it is in use; is another service running?");
         listener_free(l);
 
         ck_assert_int_eq(listen_on("192.0.2.1:0", &l, &why), -EADDRNOTAVAIL); /* nobody's (RFC 5737) */
         ck_assert_str_eq(why, strerror(EADDRNOTAVAIL));
+
+        ck_assert_int_eq(listen_on("0.0.0.0:0", &l, &why), 0);
+        check_congestion(l, false);
+        listener_free(l);
 }
 END_TEST
 
