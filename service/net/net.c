@@ -19,6 +19,7 @@
 
 enum {
         EVENTS_MAX = 256,        /* in one turn, so that the control plane is asked again soon */
+        TURN_READ_MAX = EVENTS_MAX * LINK_READ_SIZE_USUAL, /* takes some 10 ms, for which the control plane and timers wait */
         ACCEPTS_MAX = 64,        /* of one listener in one turn */
         ARENA_SIZE = 2 * 1024 * 1024, /* less is more writes where many send to many, more is no gain */
         ACCEPT_RETRY_USEC = 1000 * 1000,
@@ -46,6 +47,7 @@ struct Net {
         uint64_t accept_again_usec; /* accepting pauses until then; 0: it does not */
         uint8_t *arena;
         size_t n_arena;
+        size_t share; /* of TURN_READ_MAX, for each link of this turn */
 };
 
 static uint64_t now_nsec(void) {
@@ -353,10 +355,15 @@ static void flush(Net *n, uint64_t begin_nsec) {
 }
 
 static void read_socket(Net *n, Socket *s, uint64_t begin_nsec) {
+        size_t room;
+
         if (ARENA_SIZE - n->n_arena < SOCKET_BUFFER_SIZE)
                 flush(n, begin_nsec);
+        room = ARENA_SIZE - n->n_arena;
+        if (room > WIRE_FRAME_MAX + n->share)
+                room = WIRE_FRAME_MAX + n->share;
         if (s->link)
-                n->n_arena += socket_read(s, n->arena + n->n_arena, ARENA_SIZE - n->n_arena);
+                n->n_arena += socket_read(s, n->arena + n->n_arena, room);
 }
 
 static void dispatch(Net *n, const struct epoll_event *event, uint64_t begin_nsec) {
@@ -441,6 +448,7 @@ bool net_turn(Net *n, bool may_sleep) {
         n_events = may_sleep ? wait_for_events(n, events) : look(n, events, 0);
         begin = n->now_nsec;
         router_set_now(n->router, begin / 1000);
+        n->share = TURN_READ_MAX / (n_events > 0 ? (size_t) n_events : 1);
         for (int i = 0; i < n_events; i++)
                 if (events[i].data.ptr)
                         dispatch(n, &events[i], begin);
