@@ -104,6 +104,16 @@ int client_push_event(DirectClient *client, const DirectEvent *event) {
 
 /* Messages */
 
+uint64_t client_clock(DirectClient *client) {
+        uint64_t tick = tick_now();
+
+        if (tick != client->tick) {
+                client->tick = tick;
+                client->clock = usec_now();
+        }
+        return client->clock;
+}
+
 void client_taken(DirectClient *client, DirectMessage *message, uint64_t now) {
         if (!message->receipt.flow)
                 return;
@@ -114,7 +124,7 @@ void client_taken(DirectClient *client, DirectMessage *message, uint64_t now) {
 }
 
 bool client_pauses(const DirectClient *client, uint64_t now) {
-        return now - client->taken_at > CLIENT_PAUSE_USEC;
+        return now > usec_add(client->taken_at, CLIENT_PAUSE_USEC);
 }
 
 void client_taken_from_inbox(DirectClient *client, DirectMessage *message, uint64_t now) {
@@ -131,7 +141,7 @@ void client_taken_from_inbox(DirectClient *client, DirectMessage *message, uint6
 static void message_deliver(DirectClient *client, Notice *notice) {
         DirectMessage *message = container_of(notice, DirectMessage, notice);
 
-        client_taken_from_inbox(client, message, usec_now());
+        client_taken_from_inbox(client, message, client_clock(client));
         client->message_handler(client, message, client->message_userdata);
 }
 

@@ -17,8 +17,10 @@
 #define container_of(ptr, type, member) ((type *) (void *) ((char *) (ptr) - offsetof(type, member)))
 #define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
-/* system.c: the monotonic clock; and a number to begin with, for spreading things, not for secrets */
+/* system.c: the monotonic clock; what changes with each tick of the kernel (1 to 10 ms), and takes a seventh of that to ask for;
+ * and a number to begin with, for spreading things, not for secrets */
 uint64_t usec_now(void);
+uint64_t tick_now(void);
 uint64_t random_seed(void);
 
 /* USEC_NEVER stays what it is. */

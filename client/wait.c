@@ -138,7 +138,7 @@ static bool receive_done(const DirectClient *client, const void *userdata) {
 /* A program that finds its next message in memory each time does not get to the loop, and its answers still have to go out. */
 static void client_write_if_due(DirectClient *client, uint64_t now) {
         if (client->output_since != USEC_NEVER && !client->link.is_blocked &&
-            now - client->output_since >= WAIT_OUTPUT_DELAY_USEC)
+            now >= usec_add(client->output_since, WAIT_OUTPUT_DELAY_USEC))
                 (void) client_write(client);
 }
 
@@ -151,18 +151,18 @@ int direct_receive(DirectClient *client, uint64_t timeout_usec, DirectMessage **
                 return -EINVAL;
         if (client->is_dispatching && timeout_usec > 0)
                 return -EDEADLK;
-        now = usec_now(); /* to look at the clock once is a sixth of what a small message costs here */
+        now = client_clock(client);
         if (client->inbox.messages.first)
-                client_write_if_due(client, now);
+                client_write_if_due(client, sender_has_output(&client->sender) ? usec_now() : now);
         else if (client->session.state == SESSION_IDLE)
                 return client_check_up(client);
         else if (!client->is_dispatching) {
-                r = client_wait_until(client, receive_done, NULL, usec_add(now, timeout_usec));
+                r = client_wait_until(client, receive_done, NULL, deadline_after(timeout_usec));
                 if (r < 0) {
                         client_settle(client);
                         return r == -ETIMEDOUT && timeout_usec == 0 ? -EAGAIN : r;
                 }
-                now = usec_now();
+                now = client_clock(client);
         }
         notice = inbox_pop_message(&client->inbox);
         if (!notice) {

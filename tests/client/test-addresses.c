@@ -34,6 +34,10 @@ uint64_t usec_now(void) {
         return now;
 }
 
+uint64_t tick_now(void) {
+        return now;
+}
+
 uint64_t random_seed(void) {
         return seed++;
 }
