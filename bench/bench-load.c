@@ -78,7 +78,7 @@ static void open_side(Side *s, const Options *o) {
         LoadFigures f;
         int r;
 
-        if (s->target != &target_direct)
+        if (s->target != &target_direct && s->target != &target_relay)
                 workload.spin_usec = 0;
         r = load_new(s->target, &s->server, &workload, &s->load);
         if (r < 0) {
@@ -130,8 +130,8 @@ static int help(const char *program) {
                "                         as there is room for, one way)\n"
                "     --one-processor     Server and load on the first processor\n"
                "     --own-processors    The server on the second, the load on the first\n"
-               "     --spin-usec=N       With direct, the load polls for so long before it sleeps, as the server\n"
-               "                         does that was started with SpinUSec=N\n"
+               "     --spin-usec=N       With direct and relay, the load polls for so long before it sleeps, as the\n"
+               "                         server does that was started with SpinUSec=N, or with --spin\n"
                "     --rounds=N          How often each is measured (default: 5)\n"
                "     --slice-ms=N        For how long each time (default: 200)\n"
                "  -h --help              Show this help\n",

@@ -2,9 +2,9 @@
 
 /* The bare relay: what any program that passes bytes between sockets has to pay. It pairs connections in the order in which
  * they come (the first with the second, …), or passes what one sends to all others (--broadcast); who connects is greeted
- * with a byte, if asked (--greet), so that a load knows when it is known. For each ready socket it makes one recv into a buffer
- * that all share and one send for each target, of the service's usual sizes. It parses nothing, counts nothing, and looks at no
- * clock.
+ * with a byte, if asked (--greet), so that a load knows when it is known; it looks for a while before it sleeps, if asked
+ * (--spin). For each ready socket it makes one recv into a buffer that all share and one send for each target, of the service's
+ * usual sizes. It parses nothing, counts nothing, and looks at no clock.
  * What a target does not take is kept, and its source is not read from meanwhile: so memory is bounded here as well. */
 
 #include <errno.h>
@@ -25,6 +25,7 @@ enum {
         EVENTS_MAX = 256,         /* as the service's data plane */
         READ_SIZE = 128 * 1024,   /* as LINK_READ_SIZE_USUAL */
         CONNECTIONS_MAX = 16384,
+        SPIN_LOOKS = 64,          /* take some 50 us, as SpinUSec=50 */
 };
 
 typedef struct End End;
@@ -41,7 +42,7 @@ struct End {
 typedef struct Relay {
         int listen_fd;
         int epoll_fd;
-        bool broadcast, greet;
+        bool broadcast, greet, spin;
         End *ends;
         size_t n_ends;
         uint8_t buffer[READ_SIZE];
@@ -157,7 +158,11 @@ static int run(Relay *r) {
         int n;
 
         for (;;) {
-                n = epoll_wait(r->epoll_fd, events, EVENTS_MAX, -1);
+                n = 0;
+                for (unsigned i = 0; r->spin && n == 0 && i < SPIN_LOOKS; i++)
+                        n = epoll_wait(r->epoll_fd, events, EVENTS_MAX, 0);
+                if (n == 0)
+                        n = epoll_wait(r->epoll_fd, events, EVENTS_MAX, -1);
                 if (n < 0 && errno != EINTR)
                         return -errno;
                 for (int i = 0; i < n; i++) {
@@ -184,9 +189,10 @@ int main(int argc, char **argv) {
         for (int i = 1; i < argc; i++) {
                 relay.broadcast |= strcmp(argv[i], "--broadcast") == 0;
                 relay.greet |= strcmp(argv[i], "--greet") == 0;
+                relay.spin |= strcmp(argv[i], "--spin") == 0;
         }
-        if (argc > 1 + relay.broadcast + relay.greet) {
-                fprintf(stderr, "usage: %s [--broadcast] [--greet]\n", argv[0]);
+        if (argc > 1 + relay.broadcast + relay.greet + relay.spin) {
+                fprintf(stderr, "usage: %s [--broadcast] [--greet] [--spin]\n", argv[0]);
                 return EXIT_FAILURE;
         }
         relay.ends = calloc(CONNECTIONS_MAX, sizeof(*relay.ends));

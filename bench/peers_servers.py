@@ -177,8 +177,8 @@ class Relay(Ours):
         return ""
 
     def command(self, workload):
-        broadcast = ["--broadcast"] if "broadcast" in workload.options() else []
-        return [f"{self.places.build}/bench/bench-relay", "--greet", *broadcast]
+        ways = [f"--{way}" for way in ("broadcast", "spin") if any(name.startswith(way) for name in workload.options())]
+        return [f"{self.places.build}/bench/bench-relay", "--greet", *ways]
 
 
 class Splice(Ours):

@@ -489,6 +489,6 @@ int direct_process(DirectClient *client) {
                 more |= client_write(client); /* what the handlers sent */
         client->inbox.unseen = false;
         client->has_turned = true;
-        client_arm(client, true);
+        client_arm(client, client->is_polled); /* direct_wait() sees to what lies in memory itself */
         return more;
 }
