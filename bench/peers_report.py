@@ -101,6 +101,15 @@ class Result:
         return bool(lost or self.failures or not (self.slices or self.single))
 
 
+def congestion_control():
+    """Counts on the loopback, too: some pace what is sent"""
+    try:
+        with open("/proc/sys/net/ipv4/tcp_congestion_control", encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return "?"
+
+
 def machine():
     model = "?"
     with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -111,7 +120,8 @@ def machine():
     with open("/proc/meminfo", encoding="utf-8") as file:
         mib = int(file.readline().split()[1]) // 1024
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
-    return f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} x {model}, {mib} MiB, load {load}"
+    kernel = f"{platform.system()} {platform.release()} {platform.machine()} ({congestion_control()})"
+    return f"{kernel}, {os.cpu_count()} x {model}, {mib} MiB, load {load}"
 
 
 def number(value):

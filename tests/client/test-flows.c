@@ -373,6 +373,19 @@ START_TEST(test_told_at_once) {
 }
 END_TEST
 
+/* … nor for the ones before, if it does that with each, however many lie in memory. */
+START_TEST(test_told_by_who_is_slow) {
+        for (uint64_t i = 1; i <= 4; i++)
+                send_number(2, i);
+        for (uint64_t i = 1; i <= 3; i++) {
+                receive_number(i);
+                expect_sent(WIRE_ACK);
+                ck_assert_uint_eq(frame.header.sequence, i);
+                usleep(20 * 1000); /* its work takes longer than a tick of any kernel */
+        }
+}
+END_TEST
+
 static void bounce_overloaded(void) {
         WireHeader header = frame.header;
 
@@ -571,6 +584,6 @@ START_TEST(test_broadcast_file) {
 END_TEST
 
 TEST_MAIN_FIXTURE("client-flows", setup, teardown, test_again, test_away_and_gone, test_questions, test_ended_while_asking,
-                  test_credit, test_time_to_live, test_duplicates, test_taken, test_told_at_once,
+                  test_credit, test_time_to_live, test_duplicates, test_taken, test_told_at_once, test_told_by_who_is_slow,
                   test_acknowledgement_comes_back, test_link_lost, test_stream, test_broadcasts_kept, test_broadcasts_missed,
                   test_broadcast_file, test_broadcasts_baseline)
