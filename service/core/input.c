@@ -198,7 +198,7 @@ void link_input(Link *l, uint8_t *data, size_t size) {
                         link_kill(l);
                 return;
         }
-        l->streams = size >= LINK_READ_SIZE_USUAL;
+        l->n_last_read = (uint32_t) size;
         if (l->state == LINK_UP)
                 liveness_heard(l);
         if (l->state == LINK_OPENING)

@@ -103,7 +103,7 @@ size_t link_get_read_size(const Link *l) {
                 return WIRE_HELLO_FRAME_MAX - l->framer.n_tail;
         if (l->router->queued_bytes > LINK_QUEUED_SCARCE)
                 return READ_SIZE_SCARCE;
-        return l->streams ? LINK_READ_SIZE_MAX : LINK_READ_SIZE_USUAL;
+        return l->n_last_read >= LINK_READ_SIZE_USUAL ? LINK_READ_SIZE_MAX : LINK_READ_SIZE_USUAL;
 }
 
 /* Output */

@@ -46,7 +46,7 @@ struct Link {
         bool unconfirmed;    /* it has resumed a session, and nothing shows yet that the peer has read its WELCOME */
         bool failed;         /* there was no memory for what it should get: its stream has a hole, it ends with the turn */
         bool skips_broadcasts; /* has been over its high-water mark for too long */
-        bool streams;        /* the last read brought all that it might: there is more to come */
+        uint32_t n_last_read; /* bytes */
         Framer framer;
         Outbox outbox;
         Timer timer;
@@ -71,6 +71,8 @@ struct Link {
 
 /* ---- For the data plane ---- */
 
+enum { LINK_BULK_SIZE = 16 * 1024 }; /* of a read: takes longer than the write that others wait for */
+
 /* A connection was accepted. Returns 0 or -ENOMEM. */
 int link_new(Router *r, void *userdata, const char *address, const char *principal, Link **ret_link);
 /* Its descriptor is closed. If it was not ended before, this is LINK_RESET. */
@@ -79,6 +81,11 @@ Link *link_free(Link *l);
 /* False: leave what comes in the kernel. */
 static inline bool link_wants_input(const Link *l) {
         return l->state == LINK_OPENING || l->state == LINK_CLOSING || (l->state == LINK_UP && LIST_EMPTY(&l->pauses));
+}
+
+/* Its last read brought so much that others are better off before it. */
+static inline bool link_is_bulk(const Link *l) {
+        return l->n_last_read >= LINK_BULK_SIZE;
 }
 
 /* The most that may be read at once for it: up to LINK_READ_SIZE_MAX, but LINK_READ_SIZE_USUAL will always do. */

@@ -2,7 +2,8 @@
 
 /* A turn takes up to EVENTS_MAX ready descriptors. Each is read once, one behind the other into the arena, which all links share;
  * the frames stay there until all that were written to have had their one write. So a turn costs a read for each sender and a
- * write for each target, however many messages there were. Sockets that close during a turn are freed after it, since later
+ * write for each target, however many messages there were. Who has sent much at once comes last, after what the others have sent
+ * has gone out: so a call beside a file waits for none of it. Sockets that close during a turn are freed after it, since later
  * events of the same turn may still name them. The clock is looked at twice: when there is something to do, and when that is
  * done. */
 
@@ -438,10 +439,35 @@ static int wait_for_events(Net *n, struct epoll_event events[static EVENTS_MAX])
         return n_events;
 }
 
+static bool is_bulk(const struct epoll_event *event) {
+        const Socket *s = event->data.ptr;
+
+        return s->kind == EVENT_SOCKET && s->link && link_is_bulk(s->link);
+}
+
+/* Returns whether the control plane has something to do. */
+static bool dispatch_all(Net *n, struct epoll_event events[static EVENTS_MAX], int n_events, uint64_t begin_nsec) {
+        bool control = false;
+        int n_bulk = 0;
+
+        for (int i = 0; i < n_events; i++)
+                if (!events[i].data.ptr)
+                        control = true;
+                else if (is_bulk(&events[i]))
+                        events[n_bulk++] = events[i];
+                else
+                        dispatch(n, &events[i], begin_nsec);
+        if (n_bulk > 0 && n->n_arena > 0)
+                flush(n, begin_nsec);
+        for (int i = 0; i < n_bulk; i++)
+                dispatch(n, &events[i], begin_nsec);
+        return control;
+}
+
 bool net_turn(Net *n, bool may_sleep) {
         struct epoll_event events[EVENTS_MAX];
-        bool control = false;
         uint64_t begin;
+        bool control;
         Socket *s;
         int n_events;
 
@@ -449,11 +475,7 @@ bool net_turn(Net *n, bool may_sleep) {
         begin = n->now_nsec;
         router_set_now(n->router, begin / 1000);
         n->share = TURN_READ_MAX / (n_events > 0 ? (size_t) n_events : 1);
-        for (int i = 0; i < n_events; i++)
-                if (events[i].data.ptr)
-                        dispatch(n, &events[i], begin);
-                else
-                        control = true;
+        control = dispatch_all(n, events, n_events, begin);
         if (n->accept_again_usec != 0 && n->router->now >= n->accept_again_usec)
                 accept_again(n);
         router_tick(n->router);

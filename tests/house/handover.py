@@ -15,7 +15,7 @@ DERIVED = {
     "Router": ("router.h", "config ops userdata now n_links n_paused queued_bytes n_broadcasters dirty admitting stopping turn "
                "turn_messages timers load_timer sessions presence load former is_unsettled"),
     "Session": ("session.h", "link watchers watches n_watches everyone n_name watches_everyone"),
-    "Link": ("link.h", "router userdata address dirty failed streams n_charged pauses pausing last_paused shares sharing "
+    "Link": ("link.h", "router userdata address dirty failed n_last_read n_charged pauses pausing last_paused shares sharing "
              "dirty_entry waiting_entry framer outbox"),
     "Outbox": ("outbox.h", "head tail urgent n_kept n_urgent n_borrowed first last begun"),
     "Chunk": ("outbox.c", "next begin end size data"),

@@ -5,6 +5,7 @@ The environment names the program in DIRECTSERVER_EXECUTABLE. main() at the end 
 exit status 77, which the build takes for "skipped".
 """
 
+import contextlib
 import os
 import random
 import re
@@ -153,6 +154,21 @@ class Service:
 
     def send_signal(self, number):
         self.process.send_signal(number)
+
+    @contextlib.contextmanager
+    def held(self):
+        """It does nothing meanwhile, and then has all at once that has come."""
+        self.send_signal(signal.SIGSTOP)
+        try:
+            while self._state() != "T":
+                time.sleep(0.001)
+            yield
+        finally:
+            self.send_signal(signal.SIGCONT)
+
+    def _state(self):
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()[0]
 
     def wait(self, timeout=TIMEOUT):
         """Waits for the exit after a signal, and judges it."""

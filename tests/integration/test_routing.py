@@ -144,6 +144,20 @@ class Targeted(ServiceTest):
         for i in range(n):
             b.expect(DATA, source=a.id, tag=i)
 
+    def test_small_ones_go_before_bulk(self):
+        """Who has sent much at once comes last among those who have something."""
+        a, b = self.pair()
+        c = self.client("third")
+        bulk = bytes(32 * 1024)
+        with self.service.held():
+            a.data(b.id, bulk)
+        b.expect(DATA, source=a.id, payload=bulk)
+        with self.service.held():
+            a.data(b.id, bulk)
+            c.data(b.id, b"small")
+        b.expect(DATA, source=c.id)
+        b.expect(DATA, source=a.id)
+
     def test_fan_in_and_fan_out(self):
         """Frames for many targets in one segment, and from many sources to one target, each in its own order."""
         a = self.client()
