@@ -67,7 +67,8 @@ static uint64_t receive_stream(DirectClient *a, DirectClient *b, bool *ret_faile
                 ck_assert_uint_eq(direct_message_get_offset(message), n);
                 data = direct_message_get_data(message);
                 for (size_t i = 0; i < direct_message_get_size(message); i += 97)
-                        ck_assert_uint_eq(data[i], pattern(n + i));
+                        if (data[i] != pattern(n + i))
+                                ck_abort_msg("the byte at %llu is wrong", (unsigned long long) (n + i));
                 n += direct_message_get_size(message);
                 last = direct_message_is_last(message);
                 *ret_failed = direct_message_is_failed(message);

@@ -25,14 +25,16 @@ static Sent *put(size_t n_payload, uint16_t kind, bool has_outcome) {
 static void check(uint64_t sequence, unsigned kind) {
         const uint8_t *payload;
         WireHeader header;
+        uint32_t n_right = 0;
 
         payload = get(&header);
         ck_assert_ptr_nonnull(payload);
         ck_assert_uint_eq(header.sequence, sequence);
         ck_assert_uint_eq(header.kind, kind);
         ck_assert_uint_eq(header.type, WIRE_DATA);
-        for (uint32_t i = 0; i < header.length; i++)
-                ck_assert_uint_eq(payload[i], kind & 0xff);
+        while (n_right < header.length && payload[n_right] == (kind & 0xff))
+                n_right++;
+        ck_assert_uint_eq(n_right, header.length);
 }
 
 static unsigned tell(void) {

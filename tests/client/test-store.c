@@ -84,14 +84,15 @@ START_TEST(test_whole) {
         ck_assert_uint_eq(store.n_bytes, n_bytes);
         ck_assert_uint_eq(store.n_put, N);
         for (const uint8_t *frame; (frame = store_walk(&store, &block, &start)); n++) {
-                size_t size = sizes[(n * 5 + n / 9) % 9];
+                size_t size = sizes[(n * 5 + n / 9) % 9], n_right = 0;
 
                 ck_assert_uint_eq(get_kind(frame), n);
                 ck_assert_uint_eq(frame_size(frame), WIRE_HEADER_SIZE + size);
                 ck_assert(frame >= block->data && frame + frame_size(frame) <= block->data + block->n_data);
                 ck_assert_uint_le(block->n_data, block->n_allocated);
-                for (size_t i = 0; i < size; i++)
-                        ck_assert_uint_eq(frame[WIRE_HEADER_SIZE + i], n);
+                while (n_right < size && frame[WIRE_HEADER_SIZE + n_right] == n)
+                        n_right++;
+                ck_assert_uint_eq(n_right, size);
         }
         ck_assert_uint_eq(n, N);
 }
