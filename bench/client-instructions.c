@@ -4,15 +4,15 @@
  * acknowledges those that it sends. Under callgrind, that gives the instructions per message at the program's end, with malloc()
  * and free(), without the kernel. */
 
-#include <check.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "tests/client/fake.h"
+#include "tests/unit/run-tests.h"
+#include "tests/unit/temp-directory.h"
 
 enum {
         TURNS = 200,
@@ -24,7 +24,6 @@ enum {
 typedef struct Program {
         Fake fake;
         DirectClient *client;
-        char address[64];
         bool receives;
         size_t size, n_messages; /* of one turn */
         uint64_t sequence;
@@ -134,42 +133,22 @@ static void run(Program *p) {
 START_TEST(count) {
         Program *p = &program;
 
-        fake_init_local(&p->fake, p->address);
+        p->batch = calloc(1, p->n_batch);
+        ck_assert_ptr_nonnull(p->batch);
+        fake_init_local(&p->fake, temp_path("socket"));
         ck_assert_int_eq(direct_client_new(&p->client), 0);
         ck_assert_int_eq(direct_set_message_handler(p->client, on_message, p), 0);
         fake_connect(&p->fake, p->client);
         run(p);
         direct_client_free(p->client);
         fake_deinit(&p->fake);
+        free(p->batch);
 }
 END_TEST
 
-/* The service by hand is for tests, and wants to be in one. */
-static int run_as_test(void) {
-        Suite *suite = suite_create("client-instructions");
-        TCase *tcase = tcase_create("count");
-        SRunner *runner = srunner_create(suite);
-        int n_failed;
-
-        suite_add_tcase(suite, tcase);
-        tcase_add_test(tcase, count);
-        srunner_set_fork_status(runner, CK_NOFORK);
-        srunner_run_all(runner, CK_SILENT);
-        n_failed = srunner_ntests_failed(runner);
-        if (n_failed > 0) {
-                TestResult **failures = srunner_failures(runner);
-
-                fprintf(stderr, "client-instructions: %s\n", tr_msg(failures[0]));
-                free(failures);
-        }
-        srunner_free(runner);
-        return n_failed;
-}
-
 int main(int argc, char **argv) {
-        char path[] = "/tmp/client-instructions-XXXXXX";
+        const TTest *tests[] = { count };
         Program *p = &program;
-        int n_failed;
 
         if (argc != 4 || (strcmp(argv[1], "receive") != 0 && strcmp(argv[1], "send") != 0)) {
                 fprintf(stderr,
@@ -191,15 +170,6 @@ int main(int argc, char **argv) {
                 fprintf(stderr, "%s: a turn has 1 to %d bytes, headers included.\n", argv[0], BATCH_MAX);
                 return EXIT_FAILURE;
         }
-        p->batch = calloc(1, p->n_batch);
-        if (!p->batch || !mkdtemp(path)) {
-                perror(argv[0]);
-                return EXIT_FAILURE;
-        }
-        snprintf(p->address, sizeof(p->address), "%s/socket", path);
-        n_failed = run_as_test();
-        unlink(p->address);
-        rmdir(path);
-        free(p->batch);
-        return n_failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        setenv("CK_FORK", "no", 1); /* callgrind counts in one process */
+        return run_tests("client-instructions", temp_directory_make, temp_directory_remove, tests, 1);
 }

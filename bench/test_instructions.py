@@ -8,6 +8,7 @@ the machine changes it; but another compiler, or other options, give other code,
 BUILD says how the program was built, as TAKEN_WITH does."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -46,12 +47,14 @@ def count(program, arguments, function):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}  # meson sets one
     with tempfile.TemporaryDirectory() as directory:
         out = os.path.join(directory, "callgrind.out")
-        messages = subprocess.run(
+        done = subprocess.run(
             ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={out}", f"--toggle-collect={function}", program,
-             *arguments.split()], stdout=subprocess.PIPE, env=environment, text=True, check=True).stdout
+             *arguments.split()], stdout=subprocess.PIPE, env=environment, text=True)
+        if done.returncode != 0:
+            sys.exit(f"{program} {arguments} has failed:\n{done.stdout}")
         with open(out, encoding="utf-8") as file:
             totals = [line.split()[1] for line in file if line.startswith(("summary:", "totals:"))]
-    return int(totals[-1]) / int(messages.split()[0])
+    return int(totals[-1]) / int(re.search(r"^(\d+) messages$", done.stdout, re.MULTILINE)[1])
 
 
 def main(kind, program, build):

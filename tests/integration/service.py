@@ -160,15 +160,16 @@ class Service:
         """It does nothing meanwhile, and then has all at once that has come."""
         self.send_signal(signal.SIGSTOP)
         try:
-            while self._state() != "T":
+            while self._stat()[0] != "T":
                 time.sleep(0.001)
             yield
         finally:
             self.send_signal(signal.SIGCONT)
 
-    def _state(self):
-        with open(f"/proc/{self.pid}/stat", encoding="ascii") as file:
-            return file.read().rpartition(")")[2].split()[0]
+    def _stat(self):
+        """What follows the name in proc_pid_stat(5)"""
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as f:
+            return f.read().rpartition(")")[2].split()
 
     def wait(self, timeout=TIMEOUT):
         """Waits for the exit after a signal, and judges it."""
@@ -214,8 +215,7 @@ class Service:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def cpu_seconds(self):
-        with open(f"/proc/{self.pid}/stat", encoding="ascii") as f:
-            fields = f.read().rpartition(")")[2].split()
+        fields = self._stat()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
