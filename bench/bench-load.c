@@ -78,7 +78,7 @@ static void open_side(Side *s, const Options *o) {
         LoadFigures f;
         int r;
 
-        if (s->target != &target_direct && s->target != &target_relay)
+        if (!s->target->polls)
                 workload.spin_usec = 0;
         r = load_new(s->target, &s->server, &workload, &s->load);
         if (r < 0) {

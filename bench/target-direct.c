@@ -103,6 +103,7 @@ static void put_delivered(Out *o, const Client *from, const Client *to, size_t s
 
 const Target target_direct = {
         .name = "direct",
+        .polls = true,
         .open = open_direct,
         .subscribe = subscribe,
         .put_sent = put_sent,
@@ -111,6 +112,7 @@ const Target target_direct = {
 
 const Target target_relay = {
         .name = "relay",
+        .polls = true,
         .open = open_relay,
         .subscribe = subscribe,
         .put_sent = put_sent,

@@ -47,6 +47,7 @@ typedef struct Target {
         uint32_t idle_max;        /* so many say what an idle one takes, where to connect takes long; 0: any number */
         uint64_t message_max;     /* what is larger is cut by its senders; 0: nothing is */
         bool drops;               /* what a receiver is too slow for */
+        bool polls;               /* if asked, before it sleeps: then the load does so as well */
         const char *stray;        /* what may come between two messages, and the answer to that */
         const char *stray_answer;
 
